@@ -1,0 +1,118 @@
+// The taps of one axis of one box: for each bin, the pixels that its samples
+// touch, each once, with the sum of their weights.
+//
+//   output[p, q] = sum over taps (y, wy) of bin p and (x, wx) of bin q
+//                  of wy * wx * feature[y, x]
+//
+// The 1 / grid of the average is in the weights.
+
+#ifndef TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
+#define TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "cc/core/geometry.h"
+#include "cc/core/taps_view.h"
+
+namespace tf_roialign {
+
+// Reused from box to box: after the first few it allocates nothing.
+template <typename W>
+class AxisTaps {
+ public:
+  template <typename T>
+  void Build(const Axis<T>& axis, int64_t pooled, int64_t length) {
+    Build<T, false>(axis, pooled, length, T(0));
+  }
+
+  template <typename T>
+  void BuildWithSlopes(const Axis<T>& axis, int64_t pooled, int64_t length,
+                       T spatial_scale) {
+    Build<T, true>(axis, pooled, length, spatial_scale);
+  }
+
+  TapsView<W> view() const {
+    return {begin_.data(), pixel_.data(), weight_.data(), slope1_.data(),
+            slope2_.data()};
+  }
+
+ private:
+  // Sums run in double: a bin may merge any number of samples.
+  struct Sums {
+    double weight;
+    double slope1;
+    double slope2;
+  };
+
+  template <typename T, bool kSlopes>
+  void Build(const Axis<T>& axis, int64_t pooled, int64_t length,
+             T spatial_scale) {
+    begin_.resize(pooled + 1);
+    pixel_.clear();
+    sums_.clear();
+    for (int64_t p = 0; p < pooled; ++p) {
+      begin_[p] = static_cast<int64_t>(pixel_.size());
+      const SampleRange range = InsideSamples(axis, p, length);
+      // Visited by ascending coordinate, so that a pixel already met is one of
+      // the last two.
+      const bool descending = axis.bin < T(0);
+      for (int64_t i = range.first; i < range.last; ++i) {
+        const int64_t t = descending ? range.first + range.last - 1 - i : i;
+        const LinearSample<T> sample =
+            Interpolate(SampleCoordinate(axis, p, t), length);
+        Sums lo{1.0 - sample.fraction, 0, 0};
+        Sums hi{double(sample.fraction), 0, 0};
+        if (kSlopes && sample.moves) {
+          const CoordinateSlope<T> slope =
+              SampleSlope(axis, spatial_scale, pooled, p, t);
+          hi.slope1 = slope.c1;
+          hi.slope2 = slope.c2;
+          lo.slope1 = -hi.slope1;
+          lo.slope2 = -hi.slope2;
+        }
+        Merge(begin_[p], sample.lo, lo);
+        if (sample.hi != sample.lo) Merge(begin_[p], sample.hi, hi);
+      }
+    }
+    begin_[pooled] = static_cast<int64_t>(pixel_.size());
+
+    const double scale = axis.grid > 0 ? 1.0 / double(axis.grid) : 0.0;
+    const size_t count = sums_.size();
+    weight_.resize(count);
+    slope1_.resize(kSlopes ? count : 0);
+    slope2_.resize(kSlopes ? count : 0);
+    for (size_t i = 0; i < count; ++i) {
+      weight_[i] = static_cast<W>(sums_[i].weight * scale);
+      if (kSlopes) {
+        slope1_[i] = static_cast<W>(sums_[i].slope1 * scale);
+        slope2_[i] = static_cast<W>(sums_[i].slope2 * scale);
+      }
+    }
+  }
+
+  void Merge(int64_t bin_begin, int64_t pixel, const Sums& sums) {
+    const int64_t count = static_cast<int64_t>(pixel_.size());
+    for (int64_t i = count - 1; i >= bin_begin && i >= count - 2; --i) {
+      if (pixel_[i] == pixel) {
+        sums_[i].weight += sums.weight;
+        sums_[i].slope1 += sums.slope1;
+        sums_[i].slope2 += sums.slope2;
+        return;
+      }
+    }
+    pixel_.push_back(pixel);
+    sums_.push_back(sums);
+  }
+
+  std::vector<int64_t> begin_;
+  std::vector<int64_t> pixel_;
+  std::vector<Sums> sums_;
+  std::vector<W> weight_;
+  std::vector<W> slope1_;
+  std::vector<W> slope2_;
+};
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_

@@ -1,0 +1,76 @@
+// The inner loops on CPU: one box, all its channels. cpu_kernels-inl.h is
+// compiled once for each SIMD level; this is what a level offers.
+
+#ifndef TF_ROIALIGN_CC_CORE_CPU_KERNELS_H_
+#define TF_ROIALIGN_CC_CORE_CPU_KERNELS_H_
+
+#include <cstdint>
+
+#include "cc/core/float16.h"
+#include "cc/core/simd_level.h"
+#include "cc/core/taps_view.h"
+
+namespace tf_roialign {
+
+
+// Taps of one box.
+template <typename W>
+struct BoxTaps {
+  int64_t pooled_height;
+  int64_t pooled_width;
+  TapsView<W> y;
+  TapsView<W> x;
+};
+
+// T: the dtype of features. NHWC kernels see output [PH, PW, C], NCHW kernels
+// [C, PH, PW].
+template <typename T>
+struct CpuKernels {
+  using W = Accumulator<T>;
+
+  void (*forward_nhwc)(const BoxTaps<W>& taps, const T* image,
+                       int64_t row_stride, int64_t channels, T* output);
+  void (*forward_nchw)(const BoxTaps<W>& taps, const T* image,
+                       int64_t row_stride, int64_t plane_stride,
+                       int64_t channels, T* output);
+
+  // Adds a box's gradient to the rows [row_first, row_last) of the map;
+  // `band` is row_first's first element.
+  void (*feature_grad_nhwc)(const BoxTaps<W>& taps, const T* grad_output,
+                            int64_t channels, int64_t row_first,
+                            int64_t row_last, int64_t row_stride, W* band);
+  // `grad_output` and `planes` are those of the first of `channels` channels.
+  void (*feature_grad_nchw)(const BoxTaps<W>& taps, const T* grad_output,
+                            int64_t channels, int64_t row_stride,
+                            int64_t plane_stride, W* planes);
+
+  // grad: d / d(x1, y1, x2, y2). The taps need slopes.
+  void (*box_grad_nhwc)(const BoxTaps<W>& taps, const T* grad_output,
+                        const T* image, int64_t row_stride, int64_t channels,
+                        double grad[4]);
+  void (*box_grad_nchw)(const BoxTaps<W>& taps, const T* grad_output,
+                        const T* image, int64_t row_stride,
+                        int64_t plane_stride, int64_t channels,
+                        double grad[4]);
+
+  // Rounds accumulators to features.
+  void (*round)(const W* from, int64_t count, T* to);
+};
+
+template <typename T>
+const CpuKernels<T>& GetCpuKernels(SimdLevel level);
+
+// Defined by cpu_kernels-inl.h for each T, once a level.
+#define TF_ROIALIGN_DECLARE_LEVEL(level) \
+  namespace level {                      \
+  template <typename T>                  \
+  const CpuKernels<T>& Kernels();        \
+  }
+TF_ROIALIGN_DECLARE_LEVEL(baseline)
+TF_ROIALIGN_DECLARE_LEVEL(avx2)
+TF_ROIALIGN_DECLARE_LEVEL(avx512)
+#undef TF_ROIALIGN_DECLARE_LEVEL
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CPU_KERNELS_H_

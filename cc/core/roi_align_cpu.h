@@ -1,0 +1,47 @@
+// RoIAlign and its two gradients on CPU.
+//
+// T: dtype of features, upstream gradients and outputs (float, double, Half,
+// BFloat16). B: dtype of boxes (float, double). Sizes, indices and box rows
+// must have been checked (signature.h, ResolveImages).
+
+#ifndef TF_ROIALIGN_CC_CORE_ROI_ALIGN_CPU_H_
+#define TF_ROIALIGN_CC_CORE_ROI_ALIGN_CPU_H_
+
+#include "cc/core/boxes.h"
+#include "cc/core/float16.h"
+#include "cc/core/parallel.h"
+#include "cc/core/params.h"
+#include "cc/core/simd_level.h"
+
+namespace tf_roialign {
+
+struct CpuContext {
+  const ParallelFor& parallel_for;
+  SimdLevel level = CurrentSimdLevel();
+};
+
+// output [K, PH, PW, C] or [K, C, PH, PW]. A box with a coordinate that is not
+// finite gets NaN.
+template <typename T, typename B>
+void RoiAlignForward(const CpuContext& context, const Params& params,
+                     const Sizes& sizes, const BoxTable<B>& boxes,
+                     const T* features, T* output);
+
+// grad_features: like the features; every element is written. Each has one
+// owner, which adds the boxes in the order given: the result does not depend
+// on the number of threads.
+template <typename T, typename B>
+void RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
+                         const Sizes& sizes, const BoxTable<B>& boxes,
+                         const T* grad_output, T* grad_features);
+
+// grad_boxes: rows of `boxes.stride`; an image index gets 0, a box that is not
+// finite NaN.
+template <typename T, typename B>
+void RoiAlignBoxGrad(const CpuContext& context, const Params& params,
+                     const Sizes& sizes, const BoxTable<B>& boxes,
+                     const T* features, const T* grad_output, B* grad_boxes);
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_ROI_ALIGN_CPU_H_

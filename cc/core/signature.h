@@ -1,0 +1,73 @@
+// The rules for attributes and input shapes, each with its error text. Shape
+// inference and kernels ask the same functions, so a shape may be unknown in
+// part.
+
+#ifndef TF_ROIALIGN_CC_CORE_SIGNATURE_H_
+#define TF_ROIALIGN_CC_CORE_SIGNATURE_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "cc/core/boxes.h"
+#include "cc/core/params.h"
+
+namespace tf_roialign {
+
+constexpr int64_t kUnknown = -1;
+
+// A shape; rank and dimensions may be kUnknown.
+struct Shape {
+  static constexpr int kMaxRank = 8;  // higher ranks are cut to it, and wrong
+
+  int rank = static_cast<int>(kUnknown);
+  int64_t dims[kMaxRank] = {};
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> sizes) : rank(0) {
+    for (int64_t size : sizes) Append(size);
+  }
+
+  void Append(int64_t size) {
+    if (rank < kMaxRank) dims[rank++] = size;
+  }
+
+  // "[2, ?, 4]", or "a shape of unknown rank".
+  std::string ToString() const;
+};
+
+// What the shapes of a call say, as far as they are known.
+struct Signature {
+  bool form_known = false;
+  BoxForm form = BoxForm::kIndexed;
+  Sizes sizes = {kUnknown, kUnknown, kUnknown, kUnknown, kUnknown};
+  int64_t boxes_per_image = kUnknown;  // dense boxes only
+
+  // Shape of the pooled features.
+  Shape Output(const Params& params) const;
+};
+
+// Each returns an empty string, or what is wrong.
+
+std::string CheckParams(const Params& params);
+
+// `box_indices`: of shape [0] where the boxes have no use for them.
+std::string CheckInputs(const Params& params, const Shape& features,
+                        const Shape& boxes, const Shape& box_indices,
+                        Signature* signature);
+
+// Learns the number of boxes where it was not known.
+std::string CheckGradOutput(const Params& params, const Shape& grad_output,
+                            Signature* signature);
+
+// `count` sizes in the features' layout.
+std::string CheckFeaturesShape(const int64_t* sizes, int64_t count,
+                               Shape* features);
+
+// The text for a row that ResolveImages refused; `value` is what it holds.
+std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
+                          int64_t batch);
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_SIGNATURE_H_

@@ -1,0 +1,51 @@
+#include "cc/core/simd_level.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace tf_roialign {
+
+const char* SimdLevelName(SimdLevel level) {
+  switch (level) {
+    case SimdLevel::kBaseline:
+      return "baseline";
+    case SimdLevel::kAvx2:
+      return "avx2";
+    case SimdLevel::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<SimdLevel> UsableSimdLevels() {
+  std::vector<SimdLevel> levels = {SimdLevel::kBaseline};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
+    levels.push_back(SimdLevel::kAvx2);
+    if (__builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
+      levels.push_back(SimdLevel::kAvx512);
+    }
+  }
+#endif
+  return levels;
+}
+
+SimdLevel CurrentSimdLevel() {
+  static const SimdLevel level = [] {
+    const std::vector<SimdLevel> usable = UsableSimdLevels();
+    const char* wanted = std::getenv("TF_ROIALIGN_SIMD");
+    for (SimdLevel level : usable) {
+      if (wanted != nullptr && std::string(wanted) == SimdLevelName(level)) {
+        return level;
+      }
+    }
+    return usable.back();
+  }();
+  return level;
+}
+
+}  // namespace tf_roialign

@@ -1,0 +1,236 @@
+// The graph ops: names, inputs, attributes, shape functions, documentation.
+
+#include "absl/strings/str_cat.h"
+#include "cc/core/signature.h"
+#include "cc/ops/attributes.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace tf_roialign {
+namespace {
+
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+Shape ToShape(InferenceContext* context, ShapeHandle handle) {
+  Shape shape;
+  if (!context->RankKnown(handle)) return shape;
+  shape.rank = 0;
+  for (int i = 0; i < context->Rank(handle); ++i) {
+    shape.Append(context->Value(context->Dim(handle, i)));
+  }
+  return shape;
+}
+
+ShapeHandle ToHandle(InferenceContext* context, const Shape& shape) {
+  if (shape.rank == kUnknown) return context->UnknownShape();
+  std::vector<DimensionHandle> dims;
+  for (int i = 0; i < shape.rank; ++i) {
+    dims.push_back(context->MakeDim(shape.dims[i]));
+  }
+  return context->MakeShape(dims);
+}
+
+absl::Status RoiAlignShape(InferenceContext* context) {
+  Params params;
+  Signature signature;
+  TF_RETURN_IF_ERROR(ReadParams(context, &params));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+      CheckInputs(params, ToShape(context, context->input(0)),
+                  ToShape(context, context->input(1)),
+                  ToShape(context, context->input(2)), &signature)));
+  context->set_output(0, ToHandle(context, signature.Output(params)));
+  return absl::OkStatus();
+}
+
+// The value of the input `features_shape`, as far as it is known.
+absl::Status FeaturesShapeInput(InferenceContext* context, int input,
+                                ShapeHandle* features) {
+  ShapeHandle vector;
+  TF_RETURN_IF_ERROR(
+      context->WithRank(context->input(input), 1, &vector));
+  const tensorflow::Tensor* value = context->input_tensor(input);
+  if (value != nullptr) {
+    std::vector<int64_t> sizes;
+    for (int64_t i = 0; i < value->NumElements(); ++i) {
+      sizes.push_back(value->dtype() == tensorflow::DT_INT32
+                          ? value->flat<int32_t>()(i)
+                          : value->flat<int64_t>()(i));
+    }
+    Shape shape;
+    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+        CheckFeaturesShape(sizes.data(), sizes.size(), &shape)));
+    *features = ToHandle(context, shape);
+    return absl::OkStatus();
+  }
+  DimensionHandle four;
+  TF_RETURN_IF_ERROR(
+      context->WithValue(context->Dim(vector, 0), 4, &four));
+  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(input, features));
+  return context->WithRank(*features, 4, features);
+}
+
+absl::Status RoiAlignGradShape(InferenceContext* context) {
+  Params params;
+  Signature signature;
+  ShapeHandle features;
+  TF_RETURN_IF_ERROR(ReadParams(context, &params));
+  TF_RETURN_IF_ERROR(FeaturesShapeInput(context, 3, &features));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+      CheckInputs(params, ToShape(context, features),
+                  ToShape(context, context->input(1)),
+                  ToShape(context, context->input(2)), &signature)));
+  const Shape grad_output = ToShape(context, context->input(0));
+  TF_RETURN_IF_ERROR(
+      InvalidUnlessEmpty(CheckGradOutput(params, grad_output, &signature)));
+  // What the features' shape leaves open, the upstream gradient may tell.
+  const bool nhwc = params.layout == Layout::kNHWC;
+  if (grad_output.rank != kUnknown && signature.form_known) {
+    const int channels = nhwc ? grad_output.rank - 1 : grad_output.rank - 3;
+    DimensionHandle merged;
+    TF_RETURN_IF_ERROR(
+        context->Merge(context->Dim(features, nhwc ? 3 : 1),
+                       context->Dim(context->input(0), channels), &merged));
+    TF_RETURN_IF_ERROR(
+        context->ReplaceDim(features, nhwc ? 3 : 1, merged, &features));
+  }
+  if (signature.sizes.batch != kUnknown) {
+    TF_RETURN_IF_ERROR(context->ReplaceDim(
+        features, 0, context->MakeDim(signature.sizes.batch), &features));
+  }
+  context->set_output(0, features);
+  return absl::OkStatus();
+}
+
+absl::Status RoiAlignBoxesGradShape(InferenceContext* context) {
+  Params params;
+  Signature signature;
+  TF_RETURN_IF_ERROR(ReadParams(context, &params));
+  const Shape boxes = ToShape(context, context->input(2));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckInputs(
+      params, ToShape(context, context->input(1)), boxes,
+      ToShape(context, context->input(3)), &signature)));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckGradOutput(
+      params, ToShape(context, context->input(0)), &signature)));
+  ShapeHandle output = context->input(2);
+  if (!signature.form_known) {
+    context->set_output(0, output);
+    return absl::OkStatus();
+  }
+  if (signature.form == BoxForm::kDense) {
+    output = ToHandle(
+        context, {signature.sizes.batch, signature.boxes_per_image, 4});
+  } else {
+    const int64_t columns =
+        signature.form == BoxForm::kSeparate ? 4
+        : boxes.rank == kUnknown             ? kUnknown
+                                             : boxes.dims[1];
+    output = ToHandle(context, {signature.sizes.boxes, columns});
+  }
+  context->set_output(0, output);
+  return absl::OkStatus();
+}
+
+constexpr char kAttrDocs[] = R"doc(output_size: `[PH, PW]`, pooled height and width, each at least 1.
+spatial_scale: Feature pixels per input-image pixel, e.g. 1/16. Finite, > 0.
+sampling_ratio: Samples per bin and axis. If <= 0, adaptive: the extent of the
+  bin in feature pixels, rounded up.
+aligned: If true, coordinates are shifted by half a feature pixel, so that the
+  centre of the first pixel is at 0.5. If false, as in the first Mask R-CNN
+  codes, they are not shifted and boxes are at least one feature pixel large.
+data_format: Layout of features and outputs: "NHWC" or "NCHW".
+T: Dtype of the features. half and bfloat16 are accumulated in float32.
+Tboxes: Dtype of the boxes, in which sample coordinates are computed.
+Tindices: Dtype of box_indices.
+)doc";
+
+constexpr char kBoxDocs[] = R"doc(boxes: `[K, 5]` (image index, x1, y1, x2, y2), `[K, 4]` (x1, y1, x2, y2; image
+  indices in `box_indices`) or `[N, M, 4]` (M boxes for each image), in
+  input-image pixels.
+box_indices: `[K]`, the image of each box, in [0, N); `[0]` unless boxes are
+  `[K, 4]`.
+)doc";
+
+}  // namespace
+
+#define TF_ROIALIGN_ATTRS                       \
+  Attr("output_size: list(int)")                \
+      .Attr("spatial_scale: float = 1.0")       \
+      .Attr("sampling_ratio: int = -1")         \
+      .Attr("aligned: bool = false")            \
+      .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'") \
+      .Attr("T: {half, bfloat16, float, double}")     \
+      .Attr("Tboxes: {float, double} = DT_FLOAT")     \
+      .Attr("Tindices: {int32, int64} = DT_INT32")
+
+REGISTER_OP("TfRoialign>RoiAlign")
+    .Input("features: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Output("output: T")
+    .TF_ROIALIGN_ATTRS.SetShapeFn(RoiAlignShape)
+    .Doc(absl::StrCat(R"doc(
+Pools each box of a feature map to a fixed size by averaging bilinear samples.
+
+RoIAlign of "Mask R-CNN" (He et al., 2017) with the meaning of
+torchvision.ops.roi_align. Each box is cut into PH x PW bins; a bin's value is
+the mean of its bilinear samples, where a sample more than one pixel outside the
+map counts as zero. A box with a coordinate that is not finite gives NaN.
+
+Differentiable in features and boxes.
+
+features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
+)doc",
+                      kBoxDocs, R"doc(output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
+  `[K, C, PH, PW]` (`[N, M, C, PH, PW]`) for data_format "NCHW".
+)doc",
+                      kAttrDocs));
+
+REGISTER_OP("TfRoialign>RoiAlignGrad")
+    .Input("grad_output: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Input("features_shape: Tshape")
+    .Output("grad_features: T")
+    .TF_ROIALIGN_ATTRS.Attr("Tshape: {int32, int64} = DT_INT32")
+    .SetShapeFn(RoiAlignGradShape)
+    .Doc(absl::StrCat(R"doc(
+The gradient of RoiAlign with respect to its features.
+
+The transpose of the linear map that RoiAlign is. Bit-identical from run to run
+and for every number of threads. Boxes that are not finite add nothing.
+
+Differentiable in grad_output and boxes.
+
+grad_output: Gradient with respect to RoiAlign's output, in its shape.
+)doc",
+                      kBoxDocs, R"doc(features_shape: `[4]`, the shape of the features, in data_format's order.
+grad_features: Of shape features_shape.
+)doc",
+                      kAttrDocs, R"doc(Tshape: Dtype of features_shape.
+)doc"));
+
+REGISTER_OP("TfRoialign>RoiAlignBoxesGrad")
+    .Input("grad_output: T")
+    .Input("features: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Output("grad_boxes: Tboxes")
+    .TF_ROIALIGN_ATTRS.SetShapeFn(RoiAlignBoxesGradShape)
+    .Doc(absl::StrCat(R"doc(
+The gradient of RoiAlign with respect to its boxes.
+
+The number of samples and the clamping to the map are piecewise constant and
+have no gradient. Boxes that are not finite get NaN.
+
+grad_output: Gradient with respect to RoiAlign's output, in its shape.
+features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
+)doc",
+                      kBoxDocs, R"doc(grad_boxes: Of the boxes' shape; 0 in the image index column of `[K, 5]`.
+)doc",
+                      kAttrDocs));
+
+}  // namespace tf_roialign

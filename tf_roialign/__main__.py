@@ -1,0 +1,31 @@
+"""Prints what a bug report needs: `python -m tf_roialign`."""
+
+import platform
+
+import keras
+import tensorflow as tf
+
+from tf_roialign.library import build_info, library_path, simd_level
+from tf_roialign.version import __version__
+
+
+def main() -> None:
+    """Prints one fact a line."""
+    facts = {
+        "tf_roialign": __version__,
+        "TensorFlow": f"{tf.__version__} (built for {build_info.TF_VERSION})",
+        "Keras": keras.__version__,
+        "Python": platform.python_version(),
+        "platform": platform.platform(),
+        "compiler": build_info.COMPILER,
+        "SIMD level": simd_level(),
+        "CUDA": build_info.CUDA or "not built in",
+        "library": library_path(),
+    }
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Checks of Python arguments that the functional API and the layers share."""
+
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+
+OutputSize = int | Sequence[int]
+
+
+def check_output_size(output_size: OutputSize) -> tuple[int, int]:
+    """Returns (pooled height, pooled width)."""
+    sizes = output_size
+    if isinstance(sizes, numbers.Integral):
+        sizes = (sizes, sizes)
+    try:
+        sizes = [operator.index(size) for size in sizes]
+    except TypeError:
+        sizes = []
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise ValueError(
+            f"`output_size` must be two integers of at least 1, got {_shown(output_size)}"
+        )
+    return sizes[0], sizes[1]
+
+
+def check_spatial_scale(spatial_scale: float) -> float:
+    """Returns the scale as a Python float."""
+    try:
+        scale = float(spatial_scale)
+    except (TypeError, ValueError):
+        scale = math.nan
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(
+            f"`spatial_scale` must be finite and greater than 0, got {_shown(spatial_scale)}"
+        )
+    return scale
+
+
+def check_sampling_ratio(sampling_ratio: int) -> int:
+    """Returns the ratio as a Python int."""
+    try:
+        return operator.index(sampling_ratio)
+    except TypeError:
+        raise ValueError(
+            f"`sampling_ratio` must be an integer, got {_shown(sampling_ratio)}"
+        ) from None
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Returns `value` if it is one of `choices`."""
+    if value not in choices:
+        wanted = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"`{name}` must be {wanted}, got {_shown(value)}")
+    return value
+
+
+def _shown(value) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        value = list(value)
+    return str(value)

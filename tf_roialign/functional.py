@@ -1,0 +1,112 @@
+"""The functional API."""
+
+import tensorflow as tf
+
+from tf_roialign import raw_ops
+from tf_roialign.arguments import (
+    OutputSize,
+    check_choice,
+    check_output_size,
+    check_sampling_ratio,
+    check_spatial_scale,
+)
+from tf_roialign.boxes import prepare_boxes, scale_exactly
+
+_DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
+
+
+def roi_align(
+    features,
+    boxes,
+    output_size: OutputSize,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+    *,
+    box_indices=None,
+    data_format: str = "NHWC",
+    name: str | None = None,
+) -> tf.Tensor:
+    """Pools each box of a feature map to a fixed size by bilinear sampling.
+
+    RoIAlign of [Mask R-CNN](https://arxiv.org/abs/1703.06870) with the meaning,
+    argument names, order and defaults of `torchvision.ops.roi_align`. Each box
+    is cut into PH x PW bins; a bin's value is the mean of the bilinear samples
+    in it. A sample more than one pixel outside the map counts as zero.
+
+    The boxes are `(x1, y1, x2, y2)` in input-image pixels and come in one of
+    these forms (N images, K boxes in all):
+
+    * indexed, `[K, 5]`: column 0 is the image of the box;
+    * `[K, 4]`, with `box_indices` of shape `[K]`;
+    * a list or tuple of N tensors `[L_i, 4]`;
+    * a `tf.RaggedTensor` of shape `[N, (L), 4]`;
+    * dense, `[N, M, 4]`: M boxes for each image.
+
+    A box with a NaN or infinite coordinate gives NaN, adds nothing to the
+    gradient of the features and has a NaN gradient itself.
+
+    Gradients: differentiable in `features` and in `boxes`, twice (the gradient
+    to the features is itself differentiable in the upstream gradient and in the
+    boxes). The number of samples and the clamping to the map are piecewise
+    constant and have no gradient. The gradient to the features is bit-identical
+    from run to run and for every number of threads. Where boxes need no
+    gradient, `tf.stop_gradient(boxes)` saves its computation inside a
+    `tf.function` that is differentiated as a whole.
+
+    Args:
+      features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format`
+        "NCHW"; float32, float64, float16 or bfloat16. The 16-bit types are
+        accumulated in float32.
+      boxes: See above; float32 or float64 (others are converted to float32).
+        Sample coordinates are computed in this dtype.
+      output_size: Pooled height and width `(PH, PW)`, or one int for both, at
+        least 1.
+      spatial_scale: Feature pixels per input-image pixel, e.g. `1 / 16` for a
+        map of stride 16. Finite, greater than 0.
+      sampling_ratio: Samples per bin and axis. Adaptive if <= 0: the bin's
+        extent in feature pixels, rounded up.
+      aligned: If True, coordinates are shifted by half a feature pixel, which
+        is right for pixels that are squares with their centres at .5. If False
+        (torchvision's default), they are not, and boxes are at least one
+        feature pixel wide and high.
+      box_indices: Tensor `[K]`, int32 or int64, for boxes `[K, 4]`: the image
+        of each box, in [0, N).
+      data_format: "NHWC" or "NCHW".
+      name: A name for the operation.
+
+    Returns:
+      A tensor of the features' dtype: `[K, PH, PW, C]`, boxes in the order
+      given (`[K, C, PH, PW]` for "NCHW"); for dense boxes `[N, M, PH, PW, C]`
+      (`[N, M, C, PH, PW]`).
+
+    Raises:
+      ValueError: An argument is out of its range, or shapes known when a graph
+        is built do not fit.
+      TypeError: `features` or `box_indices` have another dtype.
+      tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
+        is not in [0, N), or there are boxes and the map is empty.
+    """
+    output_size = check_output_size(output_size)
+    spatial_scale = check_spatial_scale(spatial_scale)
+    sampling_ratio = check_sampling_ratio(sampling_ratio)
+    check_choice("data_format", data_format, ("NHWC", "NCHW"))
+    features = tf.convert_to_tensor(features)
+    if features.dtype not in _DTYPES:
+        raise TypeError(
+            "`features` must be float32, float64, float16 or bfloat16, "
+            f"got {features.dtype.name}"
+        )
+    boxes, box_indices = prepare_boxes(features, boxes, box_indices)
+    boxes, spatial_scale = scale_exactly(boxes, spatial_scale)
+    return raw_ops.roi_align(
+        features,
+        boxes,
+        box_indices,
+        output_size=output_size,
+        spatial_scale=spatial_scale,
+        sampling_ratio=sampling_ratio,
+        aligned=bool(aligned),
+        data_format=data_format,
+        name=name,
+    )

@@ -1,0 +1,59 @@
+"""Registers the gradients of the graph ops.
+
+RoIAlign is linear in the features, `A(boxes) @ features`. So its feature
+gradient is `A(boxes).T @ grad`, the gradient of that with respect to `grad` is
+RoIAlign again, and the gradient of either with respect to the boxes is the one
+bilinear form `grad.T @ dA @ features`, with the upstream in the place of the
+one or the other. Two gradient ops therefore close the family.
+"""
+
+import tensorflow as tf
+
+from tf_roialign import raw_ops
+
+_ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format")
+
+
+def _attributes(op):
+    return {name: op.get_attr(name) for name in _ATTRIBUTES}
+
+
+def _is_wanted(op, index):
+    """Whether the gradient to input `index` is asked for, where TF tells."""
+    # Eager tapes tell; in graphs what is not asked for is pruned.
+    return index not in (getattr(op, "skip_input_indices", None) or ())
+
+
+@tf.RegisterGradient("TfRoialign>RoiAlign")
+def _roi_align_grad(op, grad_output):
+    features, boxes, box_indices = op.inputs
+    attributes = _attributes(op)
+    grad_features = grad_boxes = None
+    if _is_wanted(op, 0):
+        grad_features = raw_ops.roi_align_grad(
+            grad_output,
+            boxes,
+            box_indices,
+            tf.shape(features, out_type=tf.int64),
+            **attributes,
+        )
+    if _is_wanted(op, 1):
+        grad_boxes = raw_ops.roi_align_boxes_grad(
+            grad_output, features, boxes, box_indices, **attributes
+        )
+    return grad_features, grad_boxes, None
+
+
+@tf.RegisterGradient("TfRoialign>RoiAlignGrad")
+def _roi_align_grad_grad(op, grad_features):
+    """`grad_features`: the upstream, in the shape of the features."""
+    grad_output, boxes, box_indices, _ = op.inputs
+    attributes = _attributes(op)
+    grad_grad_output = grad_boxes = None
+    if _is_wanted(op, 0):
+        grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)
+    if _is_wanted(op, 1):
+        grad_boxes = raw_ops.roi_align_boxes_grad(
+            grad_output, grad_features, boxes, box_indices, **attributes
+        )
+    return grad_grad_output, grad_boxes, None, None

@@ -1,0 +1,140 @@
+"""Keras layers."""
+
+import keras
+import tensorflow as tf
+
+from tf_roialign.arguments import (
+    OutputSize,
+    check_choice,
+    check_output_size,
+    check_sampling_ratio,
+    check_spatial_scale,
+)
+from tf_roialign.functional import roi_align
+
+_DATA_FORMATS = {"channels_last": "NHWC", "channels_first": "NCHW"}
+
+
+@keras.saving.register_keras_serializable(package="tf_roialign")
+class RoIAlign(keras.layers.Layer):
+    """Pools each box of a feature map to a fixed size, as `tf_roialign.roi_align`.
+
+    Call it as `layer(features, boxes)` or `layer(features, boxes, box_indices)`.
+    The features are cast to the layer's compute dtype; the boxes keep theirs
+    under every dtype policy, since 16 bits cannot hold coordinates.
+
+    Example:
+        image = keras.Input([None, None, 3])
+        boxes = keras.Input([None, 4], ragged=True)
+        features = keras.layers.Conv2D(64, 3, strides=4, padding="same")(image)
+        pooled = tf_roialign.RoIAlign(7, spatial_scale=1 / 4, aligned=True)(features, boxes)
+        model = keras.Model([image, boxes], pooled)
+
+    Args:
+      output_size: Pooled height and width `(PH, PW)`, or one int for both, at
+        least 1.
+      spatial_scale: Feature pixels per input-image pixel. Finite, greater than
+        0.
+      sampling_ratio: Samples per bin and axis; adaptive if <= 0.
+      aligned: Whether coordinates are shifted by half a feature pixel; see
+        `tf_roialign.roi_align`.
+      data_format: "channels_last", "channels_first", or None for
+        `keras.config.image_data_format()`.
+      **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+      features: `[N, H, W, C]` (channels_last) or `[N, C, H, W]`.
+      boxes: `(x1, y1, x2, y2)` in input-image pixels: `[K, 5]` with the image
+        index in column 0, `[K, 4]` with `box_indices`, a list of N tensors
+        `[L_i, 4]`, a ragged `[N, (L), 4]` or a dense `[N, M, 4]`.
+      box_indices: `[K]`, int32 or int64, for boxes `[K, 4]`.
+
+    Returns:
+      `[K, PH, PW, C]` (channels_first: `[K, C, PH, PW]`); for dense boxes
+      `[N, M, PH, PW, C]` (`[N, M, C, PH, PW]`).
+
+    Raises:
+      ValueError: An argument is out of its range. Errors of a call are those of
+        `tf_roialign.roi_align`.
+    """
+
+    def __init__(
+        self,
+        output_size: OutputSize,
+        spatial_scale: float = 1.0,
+        sampling_ratio: int = -1,
+        aligned: bool = False,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                "`RoIAlign` needs Keras' TensorFlow backend, got "
+                f'"{keras.backend.backend()}": set KERAS_BACKEND=tensorflow.'
+            )
+        # Keras' own casting would take the boxes to 16 bits as well.
+        super().__init__(autocast=False, **kwargs)
+        self.output_size = check_output_size(output_size)
+        self.spatial_scale = check_spatial_scale(spatial_scale)
+        self.sampling_ratio = check_sampling_ratio(sampling_ratio)
+        self.aligned = bool(aligned)
+        self.data_format = check_choice(
+            "data_format",
+            keras.config.image_data_format() if data_format is None else data_format,
+            tuple(_DATA_FORMATS),
+        )
+        # The op has no XLA kernel.
+        self.supports_jit = False
+
+    def call(self, features, boxes, box_indices=None):
+        """Pools the boxes; see the class."""
+        features = tf.cast(tf.convert_to_tensor(features), self.compute_dtype)
+        return roi_align(
+            features,
+            boxes,
+            self.output_size,
+            self.spatial_scale,
+            self.sampling_ratio,
+            self.aligned,
+            box_indices=box_indices,
+            data_format=_DATA_FORMATS[self.data_format],
+        )
+
+    def compute_output_shape(self, features_shape, boxes_shape, box_indices_shape=None):
+        """Returns the output's shape; a list of shapes stands for a list of boxes."""
+        if boxes_shape and not _is_size(boxes_shape[0]):
+            lengths = [shape[0] for shape in boxes_shape]
+            leading = (None if None in lengths else sum(lengths),)
+        else:
+            leading = tuple(boxes_shape[:-1])
+        return self._pooled_shape(features_shape, leading)
+
+    def compute_output_spec(self, features, boxes, box_indices=None):
+        """Returns the output's shape and dtype for symbolic inputs."""
+        if getattr(boxes, "ragged", False):
+            shape = self._pooled_shape(features.shape, (None,))
+        elif isinstance(boxes, list | tuple):
+            shape = self.compute_output_shape(features.shape, [box.shape for box in boxes])
+        else:
+            shape = self.compute_output_shape(features.shape, boxes.shape)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "output_size": self.output_size,
+            "spatial_scale": self.spatial_scale,
+            "sampling_ratio": self.sampling_ratio,
+            "aligned": self.aligned,
+            "data_format": self.data_format,
+        }
+
+    def _pooled_shape(self, features_shape, leading):
+        if self.data_format == "channels_last":
+            return (*leading, *self.output_size, features_shape[3])
+        return (*leading, features_shape[1], *self.output_size)
+
+
+def _is_size(value):
+    return value is None or isinstance(value, int)

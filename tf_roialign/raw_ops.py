@@ -1,0 +1,15 @@
+"""The graph ops as Python functions, without conversion of their arguments.
+
+`roi_align`, `roi_align_grad` (gradient to the features) and
+`roi_align_boxes_grad` are the ops `TfRoialign>RoiAlign`,
+`TfRoialign>RoiAlignGrad` and `TfRoialign>RoiAlignBoxesGrad`; their docstrings
+are those of the ops. Use `tf_roialign.roi_align` unless you build on the ops.
+"""
+
+from tf_roialign.library import ops as _ops
+
+roi_align = _ops.tf_roialign_roi_align
+roi_align_grad = _ops.tf_roialign_roi_align_grad
+roi_align_boxes_grad = _ops.tf_roialign_roi_align_boxes_grad
+
+__all__ = ["roi_align", "roi_align_boxes_grad", "roi_align_grad"]

@@ -94,8 +94,7 @@ def roi_align(
     features = tf.convert_to_tensor(features)
     if features.dtype not in _DTYPES:
         raise TypeError(
-            "`features` must be float32, float64, float16 or bfloat16, "
-            f"got {features.dtype.name}"
+            f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"
         )
     boxes, box_indices = prepare_boxes(features, boxes, box_indices)
     boxes, spatial_scale = scale_exactly(boxes, spatial_scale)

@@ -16,7 +16,6 @@ enum class BoxForm {
   kDense,     // [N, M, 4]: M boxes for each image
 };
 
-
 // Where boxes lie in memory. Rows hold `stride` numbers, coordinates last.
 template <typename T>
 struct BoxTable {
@@ -51,8 +50,7 @@ BoxAxes<T> MakeBoxAxes(const Params& params, const T* coordinates) {
 // [0, batch); a NaN is not. Fractions are cut off, as torchvision does.
 template <typename T, typename Index>
 int64_t ResolveImages(BoxForm form, const T* rows, int64_t count,
-                      const Index* box_indices, int64_t batch,
-                      int64_t* image) {
+                      const Index* box_indices, int64_t batch, int64_t* image) {
   switch (form) {
     case BoxForm::kIndexed:
       for (int64_t k = 0; k < count; ++k) {

@@ -117,8 +117,7 @@ struct Lanes<Half, kLanes> {
     const U32 half = Convert<U32>(LoadBits<U16>(from));
     const U32 magnitude = half & 0x7fffu;
     const U32 special = BitCast<U32>(magnitude >= 0x7c00u);
-    const U32 finite =
-        BitCast<U32>(BitCast<V>(magnitude << 13) * 0x1p112f);
+    const U32 finite = BitCast<U32>(BitCast<V>(magnitude << 13) * 0x1p112f);
     return BitCast<V>((finite & ~special) |
                       (((magnitude << 13) | 0x7f800000u) & special) |
                       ((half & 0x8000u) << 16));
@@ -131,7 +130,8 @@ struct Lanes<Half, kLanes> {
     const U32 is_huge = BitCast<U32>(bits >= 0x477ff000u);
     const U32 is_small = BitCast<U32>(bits < 0x38800000u);
     const U32 small = BitCast<U32>(BitCast<V>(bits) + 0.5f) - 0x3f000000u;
-    const U32 normal = (bits + 0xfffu + ((bits >> 13) & 1u) - 0x38000000u) >> 13;
+    const U32 normal =
+        (bits + 0xfffu + ((bits >> 13) & 1u) - 0x38000000u) >> 13;
     U32 half = (is_small & small) | (~is_small & normal);
     half = (is_huge & 0x7c00u) | (~is_huge & half);
     half = (is_nan & 0x7e00u) | (~is_nan & half);
@@ -187,9 +187,9 @@ struct Lanes<Half, 16> {
         0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
   }
   static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                        _mm512_maskz_cvtps_ph(0xffff, BitCast<__m512>(v),
-                                              kNearestEven));
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i*>(to),
+        _mm512_maskz_cvtps_ph(0xffff, BitCast<__m512>(v), kNearestEven));
   }
 };
 #endif
@@ -324,8 +324,8 @@ TF_ROIALIGN_INLINE double Dot(const T* a, const T* b, int64_t channels) {
     typename B::V sums[kSums] = {};
 #pragma GCC unroll 16
     for (int v = 0; v < B::vectors; ++v) {
-      sums[v % kSums] += B::L::Load(a + c + v * B::lanes) *
-                         B::L::Load(b + c + v * B::lanes);
+      sums[v % kSums] +=
+          B::L::Load(a + c + v * B::lanes) * B::L::Load(b + c + v * B::lanes);
     }
     typename B::V total = sums[0];
     for (int s = 1; s < kSums; ++s) total += sums[s];
@@ -371,8 +371,7 @@ void BoxGradNhwc(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
       for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
         const T* row = image + y.pixel[i] * row_stride;
         for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-          sum.Add(taps, i, j,
-                  Dot(bin, row + x.pixel[j] * channels, channels));
+          sum.Add(taps, i, j, Dot(bin, row + x.pixel[j] * channels, channels));
         }
       }
     }
@@ -416,8 +415,8 @@ void ForwardNchw(const BoxTaps<Accumulator<T>>& taps, const T* image,
 
 template <typename T>
 void FeatureGradNchw(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
-                     int64_t channels, int64_t row_stride,
-                     int64_t plane_stride, Accumulator<T>* planes) {
+                     int64_t channels, int64_t row_stride, int64_t plane_stride,
+                     Accumulator<T>* planes) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -480,10 +479,13 @@ void Round(const Accumulator<T>* from, int64_t count, T* to) {
 
 template <typename T>
 const CpuKernels<T>& Kernels() {
-  static const CpuKernels<T> kernels = {
-      ForwardNhwc<T>,     ForwardNchw<T>, FeatureGradNhwc<T>,
-      FeatureGradNchw<T>, BoxGradNhwc<T>, BoxGradNchw<T>,
-      Round<T>};
+  static const CpuKernels<T> kernels = {ForwardNhwc<T>,
+                                        ForwardNchw<T>,
+                                        FeatureGradNhwc<T>,
+                                        FeatureGradNchw<T>,
+                                        BoxGradNhwc<T>,
+                                        BoxGradNchw<T>,
+                                        Round<T>};
   return kernels;
 }
 

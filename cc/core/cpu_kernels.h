@@ -12,7 +12,6 @@
 
 namespace tf_roialign {
 
-
 // Taps of one box.
 template <typename W>
 struct BoxTaps {
@@ -50,8 +49,7 @@ struct CpuKernels {
                         double grad[4]);
   void (*box_grad_nchw)(const BoxTaps<W>& taps, const T* grad_output,
                         const T* image, int64_t row_stride,
-                        int64_t plane_stride, int64_t channels,
-                        double grad[4]);
+                        int64_t plane_stride, int64_t channels, double grad[4]);
 
   // Rounds accumulators to features.
   void (*round)(const W* from, int64_t count, T* to);

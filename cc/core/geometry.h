@@ -112,8 +112,7 @@ TF_ROIALIGN_HOST_DEVICE inline Axis<T> MakeAxis(T c1, T c2, T spatial_scale,
 template <typename T>
 TF_ROIALIGN_HOST_DEVICE inline T SampleCoordinate(const Axis<T>& axis,
                                                   int64_t p, int64_t t) {
-  const T bin_start =
-      rounded::Add(axis.start, rounded::Mul(T(p), axis.bin));
+  const T bin_start = rounded::Add(axis.start, rounded::Mul(T(p), axis.bin));
   const T in_bin = rounded::Div(
       rounded::Mul(rounded::Add(T(t), T(0.5)), axis.bin), T(axis.grid));
   return rounded::Add(bin_start, in_bin);

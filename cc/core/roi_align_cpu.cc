@@ -102,9 +102,8 @@ class BoxesByImage {
     // last, up to rounding, for which a row is added on either side.
     const B a = SampleCoordinate(axis, 0, 0);
     const B b = SampleCoordinate(axis, pooled - 1, axis.grid - 1);
-    const B slack =
-        B(1) + (std::abs(a) + std::abs(b)) * 4 *
-                   std::numeric_limits<B>::epsilon();
+    const B slack = B(1) + (std::abs(a) + std::abs(b)) * 4 *
+                               std::numeric_limits<B>::epsilon();
     const B low = std::min(a, b) - slack;
     const B high = std::max(a, b) + slack + B(1);
     if (!(low <= B(length)) || !(high >= B(-1))) return false;
@@ -191,8 +190,7 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
       kBandBytes / (plane * int64_t(sizeof(W))), 1, sizes.channels);
   const int64_t groups = (sizes.channels + group - 1) / group;
   const int64_t group_cost =
-      group * plane / 4 +
-      boxes.count * (2000 + group * bins * 8) / sizes.batch;
+      group * plane / 4 + boxes.count * (2000 + group * bins * 8) / sizes.batch;
 
   context.parallel_for(
       sizes.batch * groups, group_cost, [&](int64_t first, int64_t last) {
@@ -203,8 +201,7 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
           const int64_t channel = unit % groups * group;
           const int64_t channels = std::min(group, sizes.channels - channel);
           const int64_t count = channels * plane;
-          T* out =
-              grad_features + (image * sizes.channels + channel) * plane;
+          T* out = grad_features + (image * sizes.channels + channel) * plane;
           W* planes;
           if constexpr (std::is_same_v<T, W>) {
             planes = out;
@@ -321,15 +318,15 @@ void RoiAlignBoxGrad(const CpuContext& context, const Params& params,
       });
 }
 
-#define TF_ROIALIGN_INSTANTIATE(T, B)                                         \
-  template void RoiAlignForward<T, B>(const CpuContext&, const Params&,       \
-                                      const Sizes&, const BoxTable<B>&,       \
-                                      const T*, T*);                          \
-  template void RoiAlignFeatureGrad<T, B>(const CpuContext&, const Params&,   \
-                                          const Sizes&, const BoxTable<B>&,   \
-                                          const T*, T*);                      \
-  template void RoiAlignBoxGrad<T, B>(const CpuContext&, const Params&,       \
-                                      const Sizes&, const BoxTable<B>&,       \
+#define TF_ROIALIGN_INSTANTIATE(T, B)                                       \
+  template void RoiAlignForward<T, B>(const CpuContext&, const Params&,     \
+                                      const Sizes&, const BoxTable<B>&,     \
+                                      const T*, T*);                        \
+  template void RoiAlignFeatureGrad<T, B>(const CpuContext&, const Params&, \
+                                          const Sizes&, const BoxTable<B>&, \
+                                          const T*, T*);                    \
+  template void RoiAlignBoxGrad<T, B>(const CpuContext&, const Params&,     \
+                                      const Sizes&, const BoxTable<B>&,     \
                                       const T*, const T*, B*);
 #define TF_ROIALIGN_INSTANTIATE_BOXES(T) \
   TF_ROIALIGN_INSTANTIATE(T, float)      \

@@ -96,8 +96,7 @@ std::string CheckInputs(const Params& params, const Shape& features,
   int64_t indices = kUnknown;
   if (box_indices.rank != kUnknown) {
     if (box_indices.rank != 1) {
-      return "`box_indices` must have shape [K], got " +
-             box_indices.ToString();
+      return "`box_indices` must have shape [K], got " + box_indices.ToString();
     }
     indices = box_indices.dims[0];
   }
@@ -178,10 +177,9 @@ std::string CheckGradOutput(const Params& params, const Shape& grad_output,
   }
   if (!right) {
     const bool nhwc = params.layout == Layout::kNHWC;
-    const std::string boxes =
-        dense ? SizeName(wanted.dims[0], "N") + ", " +
-                    SizeName(wanted.dims[1], "M")
-              : SizeName(wanted.dims[0], "K");
+    const std::string boxes = dense ? SizeName(wanted.dims[0], "N") + ", " +
+                                          SizeName(wanted.dims[1], "M")
+                                    : SizeName(wanted.dims[0], "K");
     const std::string channels = SizeName(signature->sizes.channels, "C");
     const std::string bins = std::to_string(params.pooled_height) + ", " +
                              std::to_string(params.pooled_width);
@@ -229,8 +227,7 @@ std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
   if (form == BoxForm::kIndexed) {
     return "`boxes[" + std::to_string(row) + ", 0]`, an image index, " + range;
   }
-  return "`box_indices[" + std::to_string(row) + "]`, an image index, " +
-         range;
+  return "`box_indices[" + std::to_string(row) + "]`, an image index, " + range;
 }
 
 }  // namespace tf_roialign

@@ -64,8 +64,7 @@ absl::Status ReadFeaturesShape(const tensorflow::Tensor& tensor,
 template <typename B>
 class CheckedBoxes {
  public:
-  absl::Status Init(const Signature& signature,
-                    const tensorflow::Tensor& boxes,
+  absl::Status Init(const Signature& signature, const tensorflow::Tensor& boxes,
                     const tensorflow::Tensor& box_indices);
 
   const BoxTable<B>& table() const { return table_; }

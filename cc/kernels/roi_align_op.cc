@@ -30,11 +30,10 @@ class RoiAlignOp : public RoiAlignOpBase {
     const Tensor& boxes = context->input(1);
     const Tensor& box_indices = context->input(2);
     Signature signature;
-    OP_REQUIRES_OK(
-        context, InvalidUnlessEmpty(CheckInputs(
-                     params(), ToShape(features.shape()),
-                     ToShape(boxes.shape()), ToShape(box_indices.shape()),
-                     &signature)));
+    OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
+                                params(), ToShape(features.shape()),
+                                ToShape(boxes.shape()),
+                                ToShape(box_indices.shape()), &signature)));
     CheckedBoxes<B> checked;
     OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
 
@@ -63,18 +62,16 @@ class RoiAlignGradOp : public RoiAlignOpBase {
     OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
                                 params(), features, ToShape(boxes.shape()),
                                 ToShape(box_indices.shape()), &signature)));
-    OP_REQUIRES_OK(
-        context,
-        InvalidUnlessEmpty(CheckGradOutput(
-            params(), ToShape(grad_output.shape()), &signature)));
+    OP_REQUIRES_OK(context,
+                   InvalidUnlessEmpty(CheckGradOutput(
+                       params(), ToShape(grad_output.shape()), &signature)));
     CheckedBoxes<B> checked;
     OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
 
     TensorShape shape;
     OP_REQUIRES_OK(context, ToTensorShape(features, &shape));
     Tensor* grad_features = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, shape, &grad_features));
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &grad_features));
     RoiAlignFeatureGrad({DeviceThreads(context)}, params(), signature.sizes,
                         checked.table(), CoreData<T>(grad_output),
                         MutableCoreData<T>(grad_features));
@@ -92,15 +89,13 @@ class RoiAlignBoxesGradOp : public RoiAlignOpBase {
     const Tensor& boxes = context->input(2);
     const Tensor& box_indices = context->input(3);
     Signature signature;
-    OP_REQUIRES_OK(
-        context, InvalidUnlessEmpty(CheckInputs(
-                     params(), ToShape(features.shape()),
-                     ToShape(boxes.shape()), ToShape(box_indices.shape()),
-                     &signature)));
-    OP_REQUIRES_OK(
-        context,
-        InvalidUnlessEmpty(CheckGradOutput(
-            params(), ToShape(grad_output.shape()), &signature)));
+    OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
+                                params(), ToShape(features.shape()),
+                                ToShape(boxes.shape()),
+                                ToShape(box_indices.shape()), &signature)));
+    OP_REQUIRES_OK(context,
+                   InvalidUnlessEmpty(CheckGradOutput(
+                       params(), ToShape(grad_output.shape()), &signature)));
     CheckedBoxes<B> checked;
     OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
 
@@ -113,21 +108,21 @@ class RoiAlignBoxesGradOp : public RoiAlignOpBase {
   }
 };
 
-#define TF_ROIALIGN_REGISTER(T, B)                                     \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlign")                  \
-                              .Device(tensorflow::DEVICE_CPU)          \
-                              .TypeConstraint<T>("T")                  \
-                              .TypeConstraint<B>("Tboxes"),            \
-                          RoiAlignOp<T, B>);                           \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignGrad")              \
-                              .Device(tensorflow::DEVICE_CPU)          \
-                              .TypeConstraint<T>("T")                  \
-                              .TypeConstraint<B>("Tboxes"),            \
-                          RoiAlignGradOp<T, B>);                       \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesGrad")         \
-                              .Device(tensorflow::DEVICE_CPU)          \
-                              .TypeConstraint<T>("T")                  \
-                              .TypeConstraint<B>("Tboxes"),            \
+#define TF_ROIALIGN_REGISTER(T, B)                             \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlign")          \
+                              .Device(tensorflow::DEVICE_CPU)  \
+                              .TypeConstraint<T>("T")          \
+                              .TypeConstraint<B>("Tboxes"),    \
+                          RoiAlignOp<T, B>);                   \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignGrad")      \
+                              .Device(tensorflow::DEVICE_CPU)  \
+                              .TypeConstraint<T>("T")          \
+                              .TypeConstraint<B>("Tboxes"),    \
+                          RoiAlignGradOp<T, B>);               \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesGrad") \
+                              .Device(tensorflow::DEVICE_CPU)  \
+                              .TypeConstraint<T>("T")          \
+                              .TypeConstraint<B>("Tboxes"),    \
                           RoiAlignBoxesGradOp<T, B>);
 #define TF_ROIALIGN_REGISTER_BOXES(T) \
   TF_ROIALIGN_REGISTER(T, float)      \

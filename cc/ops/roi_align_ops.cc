@@ -50,8 +50,7 @@ absl::Status RoiAlignShape(InferenceContext* context) {
 absl::Status FeaturesShapeInput(InferenceContext* context, int input,
                                 ShapeHandle* features) {
   ShapeHandle vector;
-  TF_RETURN_IF_ERROR(
-      context->WithRank(context->input(input), 1, &vector));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(input), 1, &vector));
   const tensorflow::Tensor* value = context->input_tensor(input);
   if (value != nullptr) {
     std::vector<int64_t> sizes;
@@ -67,8 +66,7 @@ absl::Status FeaturesShapeInput(InferenceContext* context, int input,
     return absl::OkStatus();
   }
   DimensionHandle four;
-  TF_RETURN_IF_ERROR(
-      context->WithValue(context->Dim(vector, 0), 4, &four));
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(vector, 0), 4, &four));
   TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(input, features));
   return context->WithRank(*features, 4, features);
 }
@@ -79,10 +77,9 @@ absl::Status RoiAlignGradShape(InferenceContext* context) {
   ShapeHandle features;
   TF_RETURN_IF_ERROR(ReadParams(context, &params));
   TF_RETURN_IF_ERROR(FeaturesShapeInput(context, 3, &features));
-  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-      CheckInputs(params, ToShape(context, features),
-                  ToShape(context, context->input(1)),
-                  ToShape(context, context->input(2)), &signature)));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckInputs(
+      params, ToShape(context, features), ToShape(context, context->input(1)),
+      ToShape(context, context->input(2)), &signature)));
   const Shape grad_output = ToShape(context, context->input(0));
   TF_RETURN_IF_ERROR(
       InvalidUnlessEmpty(CheckGradOutput(params, grad_output, &signature)));
@@ -91,9 +88,9 @@ absl::Status RoiAlignGradShape(InferenceContext* context) {
   if (grad_output.rank != kUnknown && signature.form_known) {
     const int channels = nhwc ? grad_output.rank - 1 : grad_output.rank - 3;
     DimensionHandle merged;
-    TF_RETURN_IF_ERROR(
-        context->Merge(context->Dim(features, nhwc ? 3 : 1),
-                       context->Dim(context->input(0), channels), &merged));
+    TF_RETURN_IF_ERROR(context->Merge(context->Dim(features, nhwc ? 3 : 1),
+                                      context->Dim(context->input(0), channels),
+                                      &merged));
     TF_RETURN_IF_ERROR(
         context->ReplaceDim(features, nhwc ? 3 : 1, merged, &features));
   }
@@ -110,9 +107,9 @@ absl::Status RoiAlignBoxesGradShape(InferenceContext* context) {
   Signature signature;
   TF_RETURN_IF_ERROR(ReadParams(context, &params));
   const Shape boxes = ToShape(context, context->input(2));
-  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckInputs(
-      params, ToShape(context, context->input(1)), boxes,
-      ToShape(context, context->input(3)), &signature)));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+      CheckInputs(params, ToShape(context, context->input(1)), boxes,
+                  ToShape(context, context->input(3)), &signature)));
   TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckGradOutput(
       params, ToShape(context, context->input(0)), &signature)));
   ShapeHandle output = context->input(2);
@@ -121,20 +118,20 @@ absl::Status RoiAlignBoxesGradShape(InferenceContext* context) {
     return absl::OkStatus();
   }
   if (signature.form == BoxForm::kDense) {
-    output = ToHandle(
-        context, {signature.sizes.batch, signature.boxes_per_image, 4});
+    output = ToHandle(context,
+                      {signature.sizes.batch, signature.boxes_per_image, 4});
   } else {
-    const int64_t columns =
-        signature.form == BoxForm::kSeparate ? 4
-        : boxes.rank == kUnknown             ? kUnknown
-                                             : boxes.dims[1];
+    const int64_t columns = signature.form == BoxForm::kSeparate ? 4
+                            : boxes.rank == kUnknown ? kUnknown
+                                                     : boxes.dims[1];
     output = ToHandle(context, {signature.sizes.boxes, columns});
   }
   context->set_output(0, output);
   return absl::OkStatus();
 }
 
-constexpr char kAttrDocs[] = R"doc(output_size: `[PH, PW]`, pooled height and width, each at least 1.
+constexpr char kAttrDocs[] =
+    R"doc(output_size: `[PH, PW]`, pooled height and width, each at least 1.
 spatial_scale: Feature pixels per input-image pixel, e.g. 1/16. Finite, > 0.
 sampling_ratio: Samples per bin and axis. If <= 0, adaptive: the extent of the
   bin in feature pixels, rounded up.
@@ -147,7 +144,8 @@ Tboxes: Dtype of the boxes, in which sample coordinates are computed.
 Tindices: Dtype of box_indices.
 )doc";
 
-constexpr char kBoxDocs[] = R"doc(boxes: `[K, 5]` (image index, x1, y1, x2, y2), `[K, 4]` (x1, y1, x2, y2; image
+constexpr char kBoxDocs[] =
+    R"doc(boxes: `[K, 5]` (image index, x1, y1, x2, y2), `[K, 4]` (x1, y1, x2, y2; image
   indices in `box_indices`) or `[N, M, 4]` (M boxes for each image), in
   input-image pixels.
 box_indices: `[K]`, the image of each box, in [0, N); `[0]` unless boxes are
@@ -156,11 +154,11 @@ box_indices: `[K]`, the image of each box, in [0, N); `[0]` unless boxes are
 
 }  // namespace
 
-#define TF_ROIALIGN_ATTRS                       \
-  Attr("output_size: list(int)")                \
-      .Attr("spatial_scale: float = 1.0")       \
-      .Attr("sampling_ratio: int = -1")         \
-      .Attr("aligned: bool = false")            \
+#define TF_ROIALIGN_ATTRS                             \
+  Attr("output_size: list(int)")                      \
+      .Attr("spatial_scale: float = 1.0")             \
+      .Attr("sampling_ratio: int = -1")               \
+      .Attr("aligned: bool = false")                  \
       .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'") \
       .Attr("T: {half, bfloat16, float, double}")     \
       .Attr("Tboxes: {float, double} = DT_FLOAT")     \
@@ -172,7 +170,8 @@ REGISTER_OP("TfRoialign>RoiAlign")
     .Input("box_indices: Tindices")
     .Output("output: T")
     .TF_ROIALIGN_ATTRS.SetShapeFn(RoiAlignShape)
-    .Doc(absl::StrCat(R"doc(
+    .Doc(absl::StrCat(
+        R"doc(
 Pools each box of a feature map to a fixed size by averaging bilinear samples.
 
 RoIAlign of "Mask R-CNN" (He et al., 2017) with the meaning of
@@ -184,10 +183,11 @@ Differentiable in features and boxes.
 
 features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
 )doc",
-                      kBoxDocs, R"doc(output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
+        kBoxDocs,
+        R"doc(output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
   `[K, C, PH, PW]` (`[N, M, C, PH, PW]`) for data_format "NCHW".
 )doc",
-                      kAttrDocs));
+        kAttrDocs));
 
 REGISTER_OP("TfRoialign>RoiAlignGrad")
     .Input("grad_output: T")
@@ -197,7 +197,8 @@ REGISTER_OP("TfRoialign>RoiAlignGrad")
     .Output("grad_features: T")
     .TF_ROIALIGN_ATTRS.Attr("Tshape: {int32, int64} = DT_INT32")
     .SetShapeFn(RoiAlignGradShape)
-    .Doc(absl::StrCat(R"doc(
+    .Doc(absl::StrCat(
+        R"doc(
 The gradient of RoiAlign with respect to its features.
 
 The transpose of the linear map that RoiAlign is. Bit-identical from run to run
@@ -207,10 +208,11 @@ Differentiable in grad_output and boxes.
 
 grad_output: Gradient with respect to RoiAlign's output, in its shape.
 )doc",
-                      kBoxDocs, R"doc(features_shape: `[4]`, the shape of the features, in data_format's order.
+        kBoxDocs,
+        R"doc(features_shape: `[4]`, the shape of the features, in data_format's order.
 grad_features: Of shape features_shape.
 )doc",
-                      kAttrDocs, R"doc(Tshape: Dtype of features_shape.
+        kAttrDocs, R"doc(Tshape: Dtype of features_shape.
 )doc"));
 
 REGISTER_OP("TfRoialign>RoiAlignBoxesGrad")
@@ -220,7 +222,8 @@ REGISTER_OP("TfRoialign>RoiAlignBoxesGrad")
     .Input("box_indices: Tindices")
     .Output("grad_boxes: Tboxes")
     .TF_ROIALIGN_ATTRS.SetShapeFn(RoiAlignBoxesGradShape)
-    .Doc(absl::StrCat(R"doc(
+    .Doc(absl::StrCat(
+        R"doc(
 The gradient of RoiAlign with respect to its boxes.
 
 The number of samples and the clamping to the map are piecewise constant and
@@ -229,8 +232,9 @@ have no gradient. Boxes that are not finite get NaN.
 grad_output: Gradient with respect to RoiAlign's output, in its shape.
 features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
 )doc",
-                      kBoxDocs, R"doc(grad_boxes: Of the boxes' shape; 0 in the image index column of `[K, 5]`.
+        kBoxDocs,
+        R"doc(grad_boxes: Of the boxes' shape; 0 in the image index column of `[K, 5]`.
 )doc",
-                      kAttrDocs));
+        kAttrDocs));
 
 }  // namespace tf_roialign

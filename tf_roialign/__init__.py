@@ -4,11 +4,14 @@ Importing the package loads the native library and registers its ops and their
 gradients, so that `tf.saved_model.load` finds them.
 """
 
+# First: it says what is wrong where TensorFlow is missing or another version.
+from tf_roialign.library import library_path
+
+# isort: split
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
 from tf_roialign import raw_ops
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
-from tf_roialign.library import library_path
 from tf_roialign.version import __version__
 
 __all__ = ["RoIAlign", "__version__", "library_path", "raw_ops", "roi_align"]

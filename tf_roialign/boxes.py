@@ -89,10 +89,10 @@ def _from_list(features, boxes):
         if not entry.shape.is_compatible_with([None, 4]):
             raise ValueError(f"`boxes[{i}]` must have shape [L, 4], got {_shape_text(entry)}")
         if not entry.shape[1:].is_fully_defined():
-            tf.debugging.assert_equal(
+            check = tf.debugging.assert_equal(
                 tf.shape(entry)[1:], [4], message=f"`boxes[{i}]` must have shape [L, 4]"
             )
-            entry = tf.reshape(entry, [-1, 4])
+            entry = _rows_of_four(entry, check)
         entries[i] = tf.cast(entry, dtype)
     if not entries:
         return tf.zeros([0, 4], dtype), _NO_INDICES
@@ -107,13 +107,34 @@ def _from_list(features, boxes):
 
 def _from_ragged(features, boxes):
     values = boxes.values
+    if isinstance(values, tf.RaggedTensor) and values.shape.rank == 2:
+        # tf.ragged.constant and tf.ragged.stack make the four columns ragged too.
+        values = _four_columns(values)
     if isinstance(values, tf.RaggedTensor) or not values.shape.is_compatible_with([None, 4]):
         raise ValueError(
-            "`boxes` must be a RaggedTensor of shape [N, (L), 4] with one ragged dimension, "
-            f"got {_shape_text(boxes)} with ragged_rank {boxes.ragged_rank}"
+            f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {_shape_text(boxes)} "
+            f"with ragged_rank {boxes.ragged_rank}"
         )
     _check_one_per_image(features, boxes.nrows(), "row")
     return _to_coordinates(values), boxes.value_rowids()
+
+
+def _four_columns(rows):
+    lengths = rows.row_lengths()
+    message = "`boxes` must be a RaggedTensor of shape [N, (L), 4], with four numbers per box"
+    static_lengths = tf.get_static_value(lengths)
+    if static_lengths is None:
+        check = tf.debugging.assert_equal(lengths, tf.constant(4, lengths.dtype), message=message)
+        return _rows_of_four(rows.flat_values, check)
+    if np.any(static_lengths != 4):
+        raise ValueError(f"{message}, got {static_lengths[static_lengths != 4][0]}")
+    return tf.reshape(rows.flat_values, [-1, 4])
+
+
+def _rows_of_four(numbers, check):
+    """Reshapes `numbers` in a graph, after `check`: its message is the clearer one."""
+    with tf.control_dependencies([check]):
+        return tf.reshape(tf.identity(numbers), [-1, 4])
 
 
 def _check_one_per_image(features, count, noun):

@@ -23,6 +23,10 @@ class RoIAlign(keras.layers.Layer):
     The features are cast to the layer's compute dtype; the boxes keep theirs
     under every dtype policy, since 16 bits cannot hold coordinates.
 
+    The output has one row per box, while `fit` wants arrays with one row per image:
+    train with a `tf.data.Dataset` of batches `((images, boxes), labels)` whose labels
+    have one row per box.
+
     Example:
         image = keras.Input([None, None, 3])
         boxes = keras.Input([None, 4], ragged=True)
@@ -72,6 +76,8 @@ class RoIAlign(keras.layers.Layer):
                 "`RoIAlign` needs Keras' TensorFlow backend, got "
                 f'"{keras.backend.backend()}": set KERAS_BACKEND=tensorflow.'
             )
+        if kwargs.get("name") is None:
+            kwargs["name"] = _automatic_name()
         # Keras' own casting would take the boxes to 16 bits as well.
         super().__init__(autocast=False, **kwargs)
         self.output_size = check_output_size(output_size)
@@ -134,6 +140,12 @@ class RoIAlign(keras.layers.Layer):
         if self.data_format == "channels_last":
             return (*leading, *self.output_size, features_shape[3])
         return (*leading, features_shape[1], *self.output_size)
+
+
+def _automatic_name():
+    # Keras would make "ro_i_align" of the class's name.
+    uid = keras.backend.get_uid("roi_align")
+    return "roi_align" if uid == 1 else f"roi_align_{uid - 1}"
 
 
 def _is_size(value):

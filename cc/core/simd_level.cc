@@ -1,5 +1,6 @@
 #include "cc/core/simd_level.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -38,11 +39,14 @@ SimdLevel CurrentSimdLevel() {
   static const SimdLevel level = [] {
     const std::vector<SimdLevel> usable = UsableSimdLevels();
     const char* wanted = std::getenv("TF_ROIALIGN_SIMD");
+    if (wanted == nullptr || *wanted == '\0') return usable.back();
     for (SimdLevel level : usable) {
-      if (wanted != nullptr && std::string(wanted) == SimdLevelName(level)) {
-        return level;
-      }
+      if (std::string(wanted) == SimdLevelName(level)) return level;
     }
+    std::fprintf(stderr,
+                 "tf_roialign: TF_ROIALIGN_SIMD is \"%s\", which this "
+                 "processor or build does not have; using \"%s\".\n",
+                 wanted, SimdLevelName(usable.back()));
     return usable.back();
   }();
   return level;

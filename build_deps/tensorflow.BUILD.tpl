@@ -1,0 +1,23 @@
+package(default_visibility = ["//visibility:public"])
+
+# Named on the link line by those who make a shared library: as a cc_library's
+# source it would give that library an rpath into Bazel's output.
+exports_files([
+    "libtensorflow_cc.so.2",
+    "libtensorflow_framework.so.2",
+])
+
+# `includes` makes TensorFlow's headers system headers: no warnings from them.
+cc_library(
+    name = "tensorflow",
+    hdrs = glob([
+        "include/**/*.def",
+        "include/**/*.h",
+        "include/**/*.hpp",
+        "include/**/*.inc",
+        "include/Eigen/**",
+        "include/unsupported/**",
+    ]),
+    defines = %{DEFINES},
+    includes = ["include"],
+)

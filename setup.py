@@ -1,0 +1,103 @@
+"""Makes the package out of the Python files and what Bazel builds.
+
+Everything about the project stands in pyproject.toml. Here is only what cannot:
+the compiled parts come from Bazel, and setuptools compiles nothing.
+
+`python setup.py build_native` puts the compiled parts into the checkout, where an
+editable install finds them; `pip wheel` puts them into the wheel.
+"""
+
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Command, Distribution, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+PACKAGE = "tf_roialign"
+TARGETS = ["//tf_roialign:_tf_roialign.so", "//tf_roialign:build_info"]
+FILES = ["_tf_roialign.so", "_build_info.py"]
+
+
+def find_bazelisk():
+    beside_python = Path(sys.executable).with_name("bazelisk")
+    bazelisk = shutil.which("bazelisk") or shutil.which(beside_python)
+    if bazelisk is None:
+        sys.exit("error: There is no bazelisk: run `make setup`.")
+    return bazelisk
+
+
+def run_bazel():
+    """Builds the compiled parts and returns the folder that they are in."""
+    command = [find_bazelisk(), "build", "--compilation_mode=opt"]
+    # Bazel finds the checkout's own .venv by itself. Naming any other Python makes
+    # it use the TensorFlow of the environment that the package is built for.
+    if Path(sys.prefix).resolve() != ROOT / ".venv":
+        command.append(f"--repo_env=TF_ROIALIGN_PYTHON={sys.executable}")
+    if not sys.stderr.isatty():
+        command += ["--noshow_progress", "--ui_event_filters=-info"]
+    try:
+        subprocess.run(command + TARGETS, cwd=ROOT, check=True)
+    except subprocess.CalledProcessError:
+        sys.exit("error: Bazel could not build the library; its messages are above.")
+    return ROOT / "bazel-bin" / PACKAGE
+
+
+def install(source, destination, strip=False):
+    """Copies a file, unless it is there already, in one step: it may be in use."""
+    if not strip and destination.exists() and filecmp.cmp(source, destination, shallow=False):
+        return
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    new = destination.with_name(destination.name + ".new")
+    shutil.copyfile(source, new)
+    if strip:
+        subprocess.run(["strip", "--strip-unneeded", new], check=True)
+    os.replace(new, destination)
+
+
+class BuildNative(Command):
+    """Builds the library with Bazel and puts it into the checkout."""
+
+    description = "build the library with Bazel and put it into the checkout"
+    user_options = []
+
+    def initialize_options(self):
+        pass
+
+    def finalize_options(self):
+        pass
+
+    def run(self):
+        built = run_bazel()
+        for name in FILES:
+            install(built / name, ROOT / PACKAGE / name)
+
+
+class BuildPy(build_py):
+    """Adds what Bazel builds to the Python files."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            self.run_command("build_native")
+            return
+        built = run_bazel()
+        for name in FILES:
+            install(built / name, Path(self.build_lib, PACKAGE, name), strip=name.endswith(".so"))
+
+
+class NativeDistribution(Distribution):
+    """One for this platform and this Python only, though setuptools compiles nothing."""
+
+    def has_ext_modules(self):
+        return True
+
+
+setup(
+    cmdclass={"build_native": BuildNative, "build_py": BuildPy},
+    distclass=NativeDistribution,
+)

@@ -1,0 +1,35 @@
+# What the scripts here share. Sourced, from the checkout's root.
+
+say() {
+  echo "==> $*" >&2
+}
+
+die() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+apt_install() {  # DEBIAN_PACKAGE...
+  command -v apt-get >/dev/null ||
+    die "This is no Debian: install what Debian calls $* and try again."
+  [ "$(id -u)" = 0 ] || die "Not root: run \`apt-get install $*\` as root and try again."
+  say "Installing $*."
+  # The package lists may be missing or old.
+  apt-get update -qq >/dev/null || true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# Prints the version of the TensorFlow in .venv, whatever its package is called;
+# fails if there is none.
+tensorflow_version() {
+  .venv/bin/python - <<'END'
+import importlib.metadata
+import importlib.util
+import sys
+
+if importlib.util.find_spec("tensorflow") is None:
+    sys.exit(1)
+names = importlib.metadata.packages_distributions().get("tensorflow", [])
+print(importlib.metadata.version(names[0]) if names else "unknown")
+END
+}

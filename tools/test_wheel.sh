@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs a wheel into an empty virtual environment outside the checkout, and runs
+# a copy of the Python tests there: test_wheel.sh WHEEL [PYTEST_ARG...]
+set -euo pipefail
+wheel=$(realpath "$1")
+root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+"$root/.venv/bin/python" -m venv "$dir/venv"
+"$dir/venv/bin/pip" install --quiet "$wheel[cpu,test]"
+
+cp -r "$root/tests" "$root/pyproject.toml" "$dir"
+cd "$dir"
+unset PYTHONPATH
+venv/bin/python -c '
+import tf_roialign, sys
+assert tf_roialign.__file__.startswith(sys.prefix), tf_roialign.__file__
+'
+venv/bin/python -m pytest "${@:2}"

@@ -108,22 +108,31 @@ class RoIAlign(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape, boxes_shape, box_indices_shape=None):
         """Returns the output's shape; a list of shapes stands for a list of boxes."""
+
+        def symbolic(shape, dtype="float32"):
+            return None if shape is None else keras.KerasTensor(shape, dtype=dtype)
+
         if boxes_shape and not _is_size(boxes_shape[0]):
-            lengths = [shape[0] for shape in boxes_shape]
-            leading = (None if None in lengths else sum(lengths),)
+            boxes = [symbolic(shape) for shape in boxes_shape]
         else:
-            leading = tuple(boxes_shape[:-1])
-        return self._pooled_shape(features_shape, leading)
+            boxes = symbolic(boxes_shape)
+        return self.compute_output_spec(
+            symbolic(features_shape), boxes, symbolic(box_indices_shape, "int32")
+        ).shape
 
     def compute_output_spec(self, features, boxes, box_indices=None):
         """Returns the output's shape and dtype for symbolic inputs."""
         if getattr(boxes, "ragged", False):
-            shape = self._pooled_shape(features.shape, (None,))
-        elif isinstance(boxes, list | tuple):
-            shape = self.compute_output_shape(features.shape, [box.shape for box in boxes])
-        else:
-            shape = self.compute_output_shape(features.shape, boxes.shape)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+            # Keras would trace `call` with dense boxes of the same shape.
+            if len(boxes.shape) != 3 or boxes.shape[2] not in (4, None):
+                raise ValueError(
+                    f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {list(boxes.shape)}"
+                )
+            boxes = keras.KerasTensor([None, 4], dtype=boxes.dtype)
+            box_indices = keras.KerasTensor([None], dtype="int32")
+        # Traces `call`: the op's shape function knows the rules. Layer's own would ask
+        # compute_output_shape.
+        return keras.Operation.compute_output_spec(self, features, boxes, box_indices)
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -135,11 +144,6 @@ class RoIAlign(keras.layers.Layer):
             "aligned": self.aligned,
             "data_format": self.data_format,
         }
-
-    def _pooled_shape(self, features_shape, leading):
-        if self.data_format == "channels_last":
-            return (*leading, *self.output_size, features_shape[3])
-        return (*leading, features_shape[1], *self.output_size)
 
 
 def _automatic_name():

@@ -27,7 +27,8 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
 def check_spatial_scale(spatial_scale: float) -> float:
     """Returns the scale as a Python float."""
     try:
-        scale = float(spatial_scale)
+        # Of a string, float() would read a number.
+        scale = math.nan if isinstance(spatial_scale, str | bytes) else float(spatial_scale)
     except (TypeError, ValueError):
         scale = math.nan
     if not (math.isfinite(scale) and scale > 0):

@@ -49,8 +49,11 @@ def scale_exactly(boxes, spatial_scale):
     multiplied here: coordinate * scale is the first thing the op does, so not a
     bit is different.
     """
-    if boxes.dtype != tf.float64 or float(np.float32(spatial_scale)) == spatial_scale:
+    if boxes.dtype != tf.float64:
         return boxes, spatial_scale
+    with np.errstate(over="ignore"):
+        if float(np.float32(spatial_scale)) == spatial_scale:
+            return boxes, spatial_scale
     columns = boxes.shape[-1] if boxes.shape.rank else None
     if columns is None:
         columns = tf.shape(boxes)[-1]
@@ -63,9 +66,11 @@ def scale_exactly(boxes, spatial_scale):
 
 def _to_coordinates(boxes):
     boxes = tf.convert_to_tensor(boxes)
-    if boxes.dtype not in (tf.float32, tf.float64):
-        boxes = tf.cast(boxes, tf.float32)
-    return boxes
+    if boxes.dtype in (tf.float32, tf.float64):
+        return boxes
+    if not (boxes.dtype.is_floating or boxes.dtype.is_integer):
+        raise TypeError(f"`boxes` must be float32 or float64, got {boxes.dtype.name}")
+    return tf.cast(boxes, tf.float32)
 
 
 def _is_list_of_matrices(boxes):
@@ -74,13 +79,17 @@ def _is_list_of_matrices(boxes):
         return True
     first = boxes[0]
     if isinstance(first, list | tuple):
-        return not first or np.ndim(first[0]) == 1
-    rank = first.shape.rank if isinstance(first, tf.Tensor) else np.ndim(first)
-    return rank != 1 and rank != 0
+        return not first or _rank(first[0]) == 1
+    return _rank(first) not in (0, 1)
+
+
+def _rank(value):
+    """The rank of a tensor, a variable, an array or nested numbers; may be None."""
+    return value.shape.rank if isinstance(value, tf.Tensor | tf.Variable) else np.ndim(value)
 
 
 def _from_list(features, boxes):
-    _check_one_per_image(features, len(boxes), "entry")
+    check = _check_one_per_image(features, len(boxes), "entry")
     entries = [_to_coordinates(entry) for entry in boxes]
     dtype = tf.float64 if any(e.dtype == tf.float64 for e in entries) else tf.float32
     for i, entry in enumerate(entries):
@@ -102,7 +111,7 @@ def _from_list(features, boxes):
         box_indices = tf.repeat(tf.range(len(entries)), lengths)
     else:
         box_indices = np.repeat(np.arange(len(entries), dtype=np.int32), lengths)
-    return tf.concat(entries, axis=0), box_indices
+    return _after(check, tf.concat(entries, axis=0)), box_indices
 
 
 def _from_ragged(features, boxes):
@@ -115,8 +124,8 @@ def _from_ragged(features, boxes):
             f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {_shape_text(boxes)} "
             f"with ragged_rank {boxes.ragged_rank}"
         )
-    _check_one_per_image(features, boxes.nrows(), "row")
-    return _to_coordinates(values), boxes.value_rowids()
+    check = _check_one_per_image(features, boxes.nrows(), "row")
+    return _after(check, _to_coordinates(values)), boxes.value_rowids()
 
 
 def _four_columns(rows):
@@ -132,21 +141,29 @@ def _four_columns(rows):
 
 
 def _rows_of_four(numbers, check):
-    """Reshapes `numbers` in a graph, after `check`: its message is the clearer one."""
-    with tf.control_dependencies([check]):
-        return tf.reshape(tf.identity(numbers), [-1, 4])
+    return tf.reshape(_after(check, numbers), [-1, 4])
 
 
 def _check_one_per_image(features, count, noun):
+    """Returns a check still to be run if a number is only known in a graph."""
     message = f"`boxes` must have one {noun} per image"
     batch = features.shape[0] if features.shape.rank else None
     static_count = tf.get_static_value(count)
     if batch is None or static_count is None:
-        tf.debugging.assert_equal(
-            tf.shape(features, out_type=tf.int64)[0], tf.cast(count, tf.int64), message=message
-        )
-    elif batch != static_count:
+        batch = tf.shape(features, out_type=tf.int64)[0]
+        count = tf.cast(count, tf.int64)
+        return tf.debugging.Assert(batch == count, [message, batch, "got", count])
+    if batch != static_count:
         raise ValueError(f"{message} ({batch}), got {static_count}")
+    return None
+
+
+def _after(check, tensor):
+    """`tensor`, once `check` has passed: its message is clearer than what would follow."""
+    if check is None:
+        return tensor
+    with tf.control_dependencies([check]):
+        return tf.identity(tensor)
 
 
 def _refuse_indices(box_indices, form):

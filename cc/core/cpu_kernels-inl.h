@@ -112,15 +112,20 @@ template <int kLanes>
 struct Lanes<Half, kLanes> {
   using V = Vector<float, kLanes>;
   using U32 = Vector<uint32_t, kLanes>;
+  using I32 = Vector<int32_t, kLanes>;
   using U16 = Vector<uint16_t, kLanes>;
   static TF_ROIALIGN_INLINE V Load(const Half* from) {
     const U32 half = Convert<U32>(LoadBits<U16>(from));
     const U32 magnitude = half & 0x7fffu;
-    const U32 special = BitCast<U32>(magnitude >= 0x7c00u);
-    const U32 finite = BitCast<U32>(BitCast<V>(magnitude << 13) * 0x1p112f);
-    return BitCast<V>((finite & ~special) |
-                      (((magnitude << 13) | 0x7f800000u) & special) |
-                      ((half & 0x8000u) << 16));
+    const U32 is_special = BitCast<U32>(magnitude >= 0x7c00u);
+    const U32 is_subnormal = BitCast<U32>(magnitude < 0x0400u);
+    const U32 special = (magnitude << 13) | 0x7f800000u;
+    const U32 subnormal =
+        BitCast<U32>(Convert<V>(BitCast<I32>(magnitude)) * 0x1p-24f);
+    const U32 normal = (magnitude << 13) + (112u << 23);
+    const U32 bits = (is_special & special) | (is_subnormal & subnormal) |
+                     (~(is_special | is_subnormal) & normal);
+    return BitCast<V>(bits | ((half & 0x8000u) << 16));
   }
   static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
     const U32 all = BitCast<U32>(v);

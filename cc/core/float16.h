@@ -41,19 +41,19 @@ static inline float ToFloat(BFloat16 value) {
 static inline float ToFloat(Half value) {
   const uint32_t sign = uint32_t(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = value.bits & 0x7fffu;
-  float result;
   uint32_t bits;
   if (magnitude >= 0x7c00u) {  // infinity, NaN
     bits = (magnitude << 13) | 0x7f800000u;
-    std::memcpy(&result, &bits, sizeof(result));
+  } else if (magnitude >= 0x0400u) {
+    bits = (magnitude << 13) + (112u << 23);
   } else {
-    // Subnormals too: the exponent is moved by an exact multiplication.
-    bits = magnitude << 13;
-    std::memcpy(&result, &bits, sizeof(result));
-    result *= 0x1p112f;
-    std::memcpy(&bits, &result, sizeof(result));
+    // From an integer: a float subnormal on the way would be lost, as
+    // TensorFlow's threads take those for zero.
+    const float subnormal = static_cast<float>(magnitude) * 0x1p-24f;
+    std::memcpy(&bits, &subnormal, sizeof(bits));
   }
   bits |= sign;
+  float result;
   std::memcpy(&result, &bits, sizeof(result));
   return result;
 }

@@ -1,0 +1,165 @@
+"""Gradients of the feature-gradient op: by its upstream and by the boxes."""
+
+import cases
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+SETTINGS = [
+    pytest.param(data_format, aligned, ratio, id=f"{data_format}-{aligned}-{ratio}")
+    for data_format in cases.LAYOUTS
+    for aligned in (False, True)
+    for ratio in (-1, 1, 2)
+]
+
+
+def feature_gradient(problem, boxes, upstream, features=None):
+    """The feature gradient as a function of boxes and upstream, by a tape."""
+    features = problem.features if features is None else features
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        output = problem.run(
+            features, **cases.in_form(problem.form, boxes, problem.indices, problem.images)
+        )
+    return tape.gradient(output, features, upstream)
+
+
+def make(data_format, aligned, ratio, form="box_indices", dtype="float64"):
+    rng = np.random.default_rng(cases.seed_of("double", data_format, aligned, ratio, form, dtype))
+    problem = cases.Problem(
+        rng,
+        form=form,
+        feature_dtype=dtype,
+        box_dtype="float64",
+        data_format=data_format,
+        aligned=aligned,
+        ratio=ratio,
+        scale=0.4,
+        smooth=True,
+    )
+    weights, held = cases.rounded(
+        cases.from_nhwc(rng.standard_normal(problem.feature_values.shape), data_format), dtype
+    )
+    return problem, weights, cases.to_nhwc(held, data_format)
+
+
+@pytest.mark.parametrize("data_format, aligned, ratio", SETTINGS)
+def test_against_the_reference(data_format, aligned, ratio):
+    """With F = A(b)^T g: dF/dg is roi_align again, dF/db the box gradient of the weights."""
+    problem, weights, weight_values = make(data_format, aligned, ratio)
+    boxes, upstream = tf.constant(problem.box_values), problem.upstream
+    with tf.GradientTape() as tape:
+        tape.watch([boxes, upstream])
+        loss = tf.reduce_sum(feature_gradient(problem, boxes, upstream) * weights)
+    by_boxes, by_upstream = tape.gradient(loss, [boxes, upstream])
+
+    arguments = (problem.box_values, problem.indices)
+    cases.assert_close(
+        problem.values(by_upstream),
+        reference.forward(weight_values, *arguments, **problem.geometry),
+        rtol=0,
+        atol=1e-12,
+    )
+    expected = reference.box_gradient(
+        problem.upstream_values, weight_values, *arguments, **problem.geometry
+    )
+    assert np.abs(expected).max() > 0.05
+    cases.assert_close(by_boxes.numpy(), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("data_format, aligned, ratio", SETTINGS)
+def test_against_finite_differences(data_format, aligned, ratio):
+    problem, weights, _ = make(data_format, aligned, ratio)
+
+    def loss(boxes, upstream):
+        return tf.reduce_sum(feature_gradient(problem, boxes, upstream) * weights)
+
+    boxes, upstream = tf.constant(problem.box_values), problem.upstream
+    with tf.GradientTape() as tape:
+        tape.watch([boxes, upstream])
+        value = loss(boxes, upstream)
+    by_boxes, by_upstream = tape.gradient(value, [boxes, upstream])
+
+    rng = np.random.default_rng(7)
+    for _ in range(4):  # linear in the upstream: any step along any direction
+        direction = tf.constant(rng.standard_normal(upstream.shape))
+        difference = (loss(boxes, upstream + direction) - value).numpy()
+        assert abs(difference) > 1e-3
+        along = tf.reduce_sum(by_upstream * direction).numpy()
+        assert along == pytest.approx(difference, rel=1e-10)
+
+    step = 1e-3
+    for k, c in np.ndindex(problem.box_values.shape):
+        moved = np.zeros_like(problem.box_values)
+        moved[k, c] = step
+        difference = (loss(boxes + moved, upstream) - loss(boxes - moved, upstream)) / (2 * step)
+        assert by_boxes[k, c].numpy() == pytest.approx(difference.numpy(), rel=1e-8, abs=1e-9)
+
+
+@pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("dtype", cases.FEATURE_DTYPES)
+def test_for_every_form_and_dtype(dtype, form):
+    problem, weights, weight_values = make("NHWC", True, -1, form, dtype)
+    boxes, upstream = tf.constant(problem.box_values), problem.upstream
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([boxes, upstream])
+            gradient = feature_gradient(problem, boxes, upstream)
+        return tape.gradient(gradient, [boxes, upstream], weights)
+
+    by_boxes, by_upstream = gradients()
+    arguments = (problem.box_values, problem.indices)
+    rtol, atol = cases.tolerance(dtype, "float64", np.abs(weight_values).max())
+    assert by_upstream.dtype == dtype and by_boxes.dtype == tf.float64
+    cases.assert_close(
+        problem.values(by_upstream),
+        reference.forward(weight_values, *arguments, **problem.geometry),
+        rtol=rtol,
+        atol=atol,
+    )
+    expected = reference.box_gradient(
+        problem.upstream_values, weight_values, *arguments, **problem.geometry
+    )
+    cases.assert_close(by_boxes.numpy(), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_does_not_depend_on_the_features():
+    """F is linear in the upstream alone: its gradient by the features is nothing or zero."""
+    problem, weights, _ = make("NHWC", False, 2)
+    with tf.GradientTape() as tape:
+        tape.watch(problem.features)
+        gradient = feature_gradient(problem, tf.constant(problem.box_values), problem.upstream)
+    by_features = tape.gradient(gradient, problem.features, weights)
+    assert by_features is None or not by_features.numpy().any()
+
+
+def test_third_order_by_the_upstream():
+    """roi_align(f) -> gradient by f -> gradient of that by g is roi_align, and so on."""
+    problem, weights, weight_values = make("NHWC", True, 2)
+    upstream, boxes = problem.upstream, tf.constant(problem.box_values)
+    with tf.GradientTape() as outer:
+        outer.watch(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(upstream)
+            gradient = feature_gradient(problem, boxes, upstream)
+        again = tape.gradient(gradient, upstream, weights)  # A w
+    third = outer.gradient(again, weights, upstream)  # A^T g
+    cases.assert_close(third.numpy(), problem.expected_feature_gradient(), rtol=0, atol=1e-12)
+    assert weight_values.any()
+
+
+def test_the_box_gradient_is_not_differentiated_in_silence():
+    """Second derivatives by the boxes are not offered: they must fail, not come out as zero."""
+    problem, _, _ = make("NHWC", True, 2)
+    boxes = tf.constant(problem.box_values)
+    with tf.GradientTape() as outer:
+        outer.watch(boxes)
+        with tf.GradientTape() as tape:
+            tape.watch(boxes)
+            output = problem.run(boxes=boxes, box_indices=problem.indices)
+        gradient = tape.gradient(output, boxes, problem.upstream)
+    with pytest.raises(LookupError, match="RoiAlignBoxesGrad"):
+        outer.gradient(gradient, boxes)

@@ -1,0 +1,162 @@
+"""The package: what it says about itself, and what it says when TensorFlow is another one."""
+
+import importlib.metadata
+import inspect
+import pathlib
+import re
+import subprocess
+import sys
+
+import programs
+import pytest
+import tensorflow as tf
+
+import tf_roialign
+
+
+def test_bug_report():
+    """`python -m tf_roialign` prints what a bug report needs."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tf_roialign"],
+        env=programs.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = process.stdout
+    assert tf_roialign.__version__ in report
+    assert tf.__version__ in report
+    assert tf_roialign.library_path() in report
+    assert re.search(r"compiler.*(gcc|g\+\+|clang)\D*\d+", report, re.IGNORECASE)
+    assert re.search(r"simd.*(avx512|avx2|baseline|sse|neon)", report, re.IGNORECASE)
+    assert re.search(r"cuda.*(yes|no|built|not|\d)", report, re.IGNORECASE)
+    assert sys.version.split()[0] in report
+
+
+def test_library_path():
+    path = pathlib.Path(tf_roialign.library_path())
+    assert path.is_absolute() and path.is_file() and path.suffix == ".so"
+    assert path.parent == pathlib.Path(tf_roialign.__file__).parent
+    tf.load_op_library(str(path))  # a second load finds the ops registered and is harmless
+    assert tf_roialign.roi_align(tf.ones([1, 2, 2, 1]), [[0.0, 0, 0, 1, 1]], 1).numpy().item() == 1
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z0-9.+]*)", tf_roialign.__version__)
+    try:
+        installed = importlib.metadata.version("tf_roialign")
+    except importlib.metadata.PackageNotFoundError:
+        return  # run from a source tree, nothing to compare with
+    assert installed == tf_roialign.__version__
+
+
+def test_another_tensorflow_is_refused():
+    """The ABI is TensorFlow's: the message names both versions and says what to do."""
+    program = """
+import sys
+import tensorflow as tf
+for version in sys.argv[1:]:
+    tf.__version__ = tf.version.VERSION = version
+    for name in [name for name in sys.modules if name.startswith("tf_roialign")]:
+        del sys.modules[name]
+    try:
+        import tf_roialign
+    except ImportError as error:
+        print(str(error).replace("\\n", " "))
+    else:
+        print("imported", tf_roialign.__version__)
+"""
+    ours = ".".join(tf.__version__.split(".")[:2])
+    others = ("2.20.1", "2.99.0", "3.0.0")
+    *refused, accepted = programs.run(program, *others, f"{ours}.99").stdout.splitlines()
+    for other, message in zip(others, refused, strict=True):
+        assert ours in message and other.rsplit(".", 1)[0] in message
+        assert re.search("install .*tensorflow.*wheel", message)
+    assert accepted.startswith("imported"), "another patch version fits"
+
+
+def test_no_tensorflow_at_all():
+    """An ImportError that says what to install, not a traceback from within."""
+    program = """
+import sys
+sys.modules["tensorflow"] = None  # as if it were not installed
+try:
+    import tf_roialign
+except ImportError as error:
+    print(error)
+"""
+    message = programs.run(program).stdout
+    assert "tensorflow" in message.lower()
+    assert "[cpu]" in message and "[gpu]" in message
+
+
+def test_import_registers_ops_and_gradients_at_once():
+    program = """
+import tf_roialign
+from tensorflow.python.framework import op_def_registry, ops
+for name in ("RoiAlign", "RoiAlignGrad", "RoiAlignBoxesGrad"):
+    op = op_def_registry.get("TfRoialign>" + name)
+    print(name, op is not None)
+for name in ("RoiAlign", "RoiAlignGrad"):
+    print(name, ops.gradient_registry.lookup("TfRoialign>" + name) is not None)
+"""
+    assert programs.run(program).stdout.split() == [
+        *("RoiAlign", "True", "RoiAlignGrad", "True", "RoiAlignBoxesGrad", "True"),
+        *("RoiAlign", "True", "RoiAlignGrad", "True"),
+    ]
+
+
+def test_every_op_is_documented():
+    """Inputs, outputs and attributes of the three ops, each with a sentence of its own."""
+    from tf_roialign import raw_ops
+
+    for function in (raw_ops.roi_align, raw_ops.roi_align_grad, raw_ops.roi_align_boxes_grad):
+        text = inspect.getdoc(function)
+        for name in inspect.signature(function).parameters:
+            if name != "name":
+                assert re.search(rf"^ *{name}: .*\S", text, re.MULTILINE), (function, name)
+
+
+@pytest.mark.parametrize("name", ["roi_align", "RoIAlign", "library_path"])
+def test_public_names_are_documented(name):
+    assert name in tf_roialign.__all__
+    public = getattr(tf_roialign, name)
+    assert len(inspect.getdoc(public).splitlines()) >= 1
+    if name != "library_path":
+        text = inspect.getdoc(public)
+        for parameter in (
+            *("features", "boxes", "box_indices", "output_size", "spatial_scale"),
+            *("sampling_ratio", "aligned", "data_format"),
+        ):
+            assert re.search(rf"`?{parameter}`?", text), parameter
+        assert "Raises" in text
+
+
+def test_signatures_are_those_of_torchvision():
+    """The same names in the same order with the same defaults: a port is a rename."""
+    parameters = inspect.signature(tf_roialign.roi_align).parameters
+    assert list(parameters) == [
+        *("features", "boxes", "output_size", "spatial_scale", "sampling_ratio", "aligned"),
+        *("box_indices", "data_format", "name"),
+    ]
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    assert defaults == {
+        "spatial_scale": 1.0,
+        "sampling_ratio": -1,
+        "aligned": False,
+        "box_indices": None,
+        "data_format": "NHWC",
+        "name": None,
+    }
+    assert all(
+        parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        for name in ("box_indices", "data_format", "name")
+    )
+    parameters = inspect.signature(tf_roialign.RoIAlign).parameters
+    assert list(parameters)[:5] == [
+        *("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format"),
+    ]
+
+
+def test_is_typed():
+    assert (pathlib.Path(tf_roialign.__file__).parent / "py.typed").is_file()

@@ -40,7 +40,7 @@ def test_lower_level(level, best):
     assert level_in_use(level) == level
     folder = pathlib.Path(__file__).parent
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
         + [str(folder / test) for test in TESTS],
         env=programs.environment(TF_ROIALIGN_SIMD=level),
         capture_output=True,

@@ -7,6 +7,10 @@
 #include "cc/core/cpu_kernels.h"
 #include "gtest/gtest.h"
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 namespace tf_roialign {
 namespace {
 
@@ -47,6 +51,26 @@ TEST(Half, RoundsToNearestEven) {
   EXPECT_EQ(ToHalf(65520.f).bits, 0x7c00);
   EXPECT_EQ(ToHalf(-1e30f).bits, 0xfc00);
 }
+
+#if defined(__SSE2__)
+// TensorFlow's threads take float subnormals for zero. Those of half are not.
+TEST(Half, SubnormalsSurviveWhereFloatSubnormalsAreZero) {
+  constexpr unsigned kFlushToZeroAndDenormalsAreZero = 0x8040;
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | kFlushToZeroAndDenormalsAreZero);
+  std::vector<Half> halves(37, Half{3});
+  std::vector<float> values;
+  for (const Half half : halves) values.push_back(ToFloat(half));
+  for (const SimdLevel level : UsableSimdLevels()) {
+    std::vector<Half> rounded(values.size());
+    GetCpuKernels<Half>(level).round(values.data(), values.size(),
+                                     rounded.data());
+    for (const Half half : rounded) EXPECT_EQ(half.bits, 3);
+  }
+  _mm_setcsr(before);
+  EXPECT_EQ(values[0], 3 * 0x1p-24f);
+}
+#endif
 
 TEST(BFloat16, RoundsToNearestEven) {
   EXPECT_EQ(ToBFloat16(1.0f).bits, 0x3f80);

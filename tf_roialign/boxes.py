@@ -1,7 +1,13 @@
 """Turns every form that boxes come in into the ones that the ops read."""
 
+from collections.abc import Sequence
+from typing import Union
+
 import numpy as np
 import tensorflow as tf
+
+TensorLike = tf.types.experimental.TensorLike
+Boxes = Union[TensorLike, tf.RaggedTensor, Sequence[TensorLike]]  # noqa: UP007
 
 _NO_INDICES = np.empty([0], np.int32)
 
@@ -20,26 +26,18 @@ def prepare_boxes(features, boxes, box_indices):
         _refuse_indices(box_indices, "a list")
         return _from_list(features, boxes)
 
-    boxes = _to_coordinates(boxes)
+    boxes = _to_coordinates(boxes, "boxes")
     if box_indices is None:
         if boxes.shape.rank == 2 and boxes.shape[1] == 4:
             raise ValueError(
-                f"`boxes` of shape {_shape_text(boxes)} need `box_indices`, one image index per box"
+                f"`boxes` of shape {shape_text(boxes)} need `box_indices`, one image index per box"
             )
         return boxes, _NO_INDICES
-    box_indices = tf.convert_to_tensor(box_indices)
-    if not box_indices.dtype.is_integer:
-        # An empty Python list has no integers to tell its dtype by.
-        if box_indices.shape != [0]:
-            raise TypeError(f"`box_indices` must be int32 or int64, got {box_indices.dtype.name}")
-        box_indices = tf.cast(box_indices, tf.int32)
-    if box_indices.dtype not in (tf.int32, tf.int64):
-        box_indices = tf.cast(box_indices, tf.int64)
     if boxes.shape.rank is not None and (boxes.shape.rank != 2 or boxes.shape[1] not in (4, None)):
         raise ValueError(
-            f"`boxes` must have shape [K, 4] when `box_indices` is given, got {_shape_text(boxes)}"
+            f"`boxes` must have shape [K, 4] when `box_indices` is given, got {shape_text(boxes)}"
         )
-    return boxes, box_indices
+    return boxes, _to_indices(box_indices)
 
 
 def scale_exactly(boxes, spatial_scale):
@@ -49,28 +47,59 @@ def scale_exactly(boxes, spatial_scale):
     multiplied here: coordinate * scale is the first thing the op does, so not a
     bit is different.
     """
-    if boxes.dtype != tf.float64:
-        return boxes, spatial_scale
     with np.errstate(over="ignore"):
-        if float(np.float32(spatial_scale)) == spatial_scale:
-            return boxes, spatial_scale
+        held = float(np.float32(spatial_scale))
+    if held == spatial_scale:
+        return boxes, spatial_scale
+    if boxes.dtype != tf.float64:
+        if not 0 < held < np.inf:
+            raise ValueError(
+                "`spatial_scale` must be finite and greater than 0 as a float32, which it is for "
+                f"boxes that are not float64, got {spatial_scale}"
+            )
+        return boxes, spatial_scale
+    if boxes.shape.rank == 0:
+        return boxes, 1.0  # for the op to refuse
     columns = boxes.shape[-1] if boxes.shape.rank else None
     if columns is None:
-        columns = tf.shape(boxes)[-1]
-    elif columns not in (4, 5):
-        return boxes, spatial_scale  # for the op to refuse
+        # Of unknown rank, a scalar has no columns: the op refuses that too.
+        columns = tf.reduce_sum(tf.shape(boxes)[-1:])
     is_coordinate = tf.range(columns) >= columns - 4
     one = tf.ones([], tf.float64)
     return boxes * tf.where(is_coordinate, one * spatial_scale, one), 1.0
 
 
-def _to_coordinates(boxes):
-    boxes = tf.convert_to_tensor(boxes)
+def shape_text(tensor):
+    """The shape of a tensor as error texts show it."""
+    if tensor.shape.rank is None:
+        return "a shape of unknown rank"
+    return "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"
+
+
+def _to_tensor(value, name):
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` cannot be converted to a tensor: {error}") from error
+
+
+def _to_coordinates(boxes, name):
+    boxes = _to_tensor(boxes, name)
     if boxes.dtype in (tf.float32, tf.float64):
         return boxes
     if not (boxes.dtype.is_floating or boxes.dtype.is_integer):
-        raise TypeError(f"`boxes` must be float32 or float64, got {boxes.dtype.name}")
+        raise TypeError(f"`{name}` must be float32 or float64, got {boxes.dtype.name}")
     return tf.cast(boxes, tf.float32)
+
+
+def _to_indices(box_indices):
+    box_indices = _to_tensor(box_indices, "box_indices")
+    if box_indices.dtype in (tf.int32, tf.int64):
+        return box_indices
+    # An empty Python list has no integers to tell its dtype by.
+    if not box_indices.dtype.is_integer and box_indices.shape != [0]:
+        raise TypeError(f"`box_indices` must be int32 or int64, got {box_indices.dtype.name}")
+    return tf.cast(box_indices, tf.int64)
 
 
 def _is_list_of_matrices(boxes):
@@ -85,47 +114,59 @@ def _is_list_of_matrices(boxes):
 
 def _rank(value):
     """The rank of a tensor, a variable, an array or nested numbers; may be None."""
-    return value.shape.rank if isinstance(value, tf.Tensor | tf.Variable) else np.ndim(value)
+    is_tensor = isinstance(value, tf.Tensor | tf.RaggedTensor | tf.Variable)
+    return value.shape.rank if is_tensor else np.ndim(value)
 
 
 def _from_list(features, boxes):
-    check = _check_one_per_image(features, len(boxes), "entry")
-    entries = [_to_coordinates(entry) for entry in boxes]
-    dtype = tf.float64 if any(e.dtype == tf.float64 for e in entries) else tf.float32
-    for i, entry in enumerate(entries):
+    checks = _one_per_image(features, len(boxes), "entry")
+    entries = []
+    for i, entry in enumerate(boxes):
+        name = f"boxes[{i}]"
+        entry = _to_coordinates(entry, name)
         if entry.shape == [0]:
             entry = tf.reshape(entry, [0, 4])
         if not entry.shape.is_compatible_with([None, 4]):
-            raise ValueError(f"`boxes[{i}]` must have shape [L, 4], got {_shape_text(entry)}")
+            raise ValueError(f"`{name}` must have shape [L, 4], got {shape_text(entry)}")
         if not entry.shape[1:].is_fully_defined():
-            check = tf.debugging.assert_equal(
-                tf.shape(entry)[1:], [4], message=f"`boxes[{i}]` must have shape [L, 4]"
+            checks.append(
+                tf.debugging.assert_equal(
+                    tf.shape(entry)[1:], [4], message=f"`{name}` must have shape [L, 4]"
+                )
             )
-            entry = _rows_of_four(entry, check)
-        entries[i] = tf.cast(entry, dtype)
+            entry = tf.reshape(_after(checks, entry), [-1, 4])
+        entries.append(entry)
     if not entries:
-        return tf.zeros([0, 4], dtype), _NO_INDICES
+        return _after(checks, tf.zeros([0, 4])), _NO_INDICES
+    dtype = tf.float64 if any(e.dtype == tf.float64 for e in entries) else tf.float32
+    flat = tf.concat([tf.cast(entry, dtype) for entry in entries], axis=0)
     lengths = [entry.shape[0] for entry in entries]
     if None in lengths:
         lengths = [tf.shape(entry)[0] for entry in entries]
         box_indices = tf.repeat(tf.range(len(entries)), lengths)
     else:
         box_indices = np.repeat(np.arange(len(entries), dtype=np.int32), lengths)
-    return _after(check, tf.concat(entries, axis=0)), box_indices
+    return _after(checks, flat), box_indices
 
 
 def _from_ragged(features, boxes):
+    checks = _one_per_image(features, boxes.nrows(), "row")
     values = boxes.values
     if isinstance(values, tf.RaggedTensor) and values.shape.rank == 2:
         # tf.ragged.constant and tf.ragged.stack make the four columns ragged too.
-        values = _four_columns(values)
+        checks += _four_columns(values)
+        values = tf.reshape(_after(checks, values.flat_values), [-1, 4])
     if isinstance(values, tf.RaggedTensor) or not values.shape.is_compatible_with([None, 4]):
         raise ValueError(
-            f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {_shape_text(boxes)} "
+            f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {shape_text(boxes)} "
             f"with ragged_rank {boxes.ragged_rank}"
         )
-    check = _check_one_per_image(features, boxes.nrows(), "row")
-    return _after(check, _to_coordinates(values)), boxes.value_rowids()
+    return _after(checks, _to_coordinates(values, "boxes")), boxes.value_rowids()
+
+
+# What is wrong with known numbers is raised at once. Checks of numbers that only a
+# graph's run knows are returned, to be put before what follows, whose own errors are
+# less clear.
 
 
 def _four_columns(rows):
@@ -133,36 +174,32 @@ def _four_columns(rows):
     message = "`boxes` must be a RaggedTensor of shape [N, (L), 4], with four numbers per box"
     static_lengths = tf.get_static_value(lengths)
     if static_lengths is None:
-        check = tf.debugging.assert_equal(lengths, tf.constant(4, lengths.dtype), message=message)
-        return _rows_of_four(rows.flat_values, check)
+        four = tf.constant(4, lengths.dtype)
+        return [tf.debugging.assert_equal(lengths, four, message=message)]
     if np.any(static_lengths != 4):
         raise ValueError(f"{message}, got {static_lengths[static_lengths != 4][0]}")
-    return tf.reshape(rows.flat_values, [-1, 4])
+    return []
 
 
-def _rows_of_four(numbers, check):
-    return tf.reshape(_after(check, numbers), [-1, 4])
-
-
-def _check_one_per_image(features, count, noun):
-    """Returns a check still to be run if a number is only known in a graph."""
+def _one_per_image(features, count, noun):
     message = f"`boxes` must have one {noun} per image"
     batch = features.shape[0] if features.shape.rank else None
     static_count = tf.get_static_value(count)
     if batch is None or static_count is None:
-        batch = tf.shape(features, out_type=tf.int64)[0]
+        shape = tf.shape(features, out_type=tf.int64)
         count = tf.cast(count, tf.int64)
-        return tf.debugging.Assert(batch == count, [message, batch, "got", count])
+        # Features of another rank are for the op to refuse.
+        is_right = tf.reduce_all(shape[:1] == count) | (tf.size(shape) != 4)
+        return [tf.debugging.Assert(is_right, [message, shape[:1], "got", count])]
     if batch != static_count:
         raise ValueError(f"{message} ({batch}), got {static_count}")
-    return None
+    return []
 
 
-def _after(check, tensor):
-    """`tensor`, once `check` has passed: its message is clearer than what would follow."""
-    if check is None:
+def _after(checks, tensor):
+    if not checks:
         return tensor
-    with tf.control_dependencies([check]):
+    with tf.control_dependencies(checks):
         return tf.identity(tensor)
 
 
@@ -172,9 +209,3 @@ def _refuse_indices(box_indices, form):
             "`boxes` must have shape [K, 4] when `box_indices` is given, "
             f"got {form}, which says itself which image a box is of"
         )
-
-
-def _shape_text(tensor):
-    if tensor.shape.rank is None:
-        return "a shape of unknown rank"
-    return "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"

@@ -5,25 +5,26 @@ import tensorflow as tf
 from tf_roialign import raw_ops
 from tf_roialign.arguments import (
     OutputSize,
+    check_aligned,
     check_choice,
     check_output_size,
     check_sampling_ratio,
     check_spatial_scale,
 )
-from tf_roialign.boxes import prepare_boxes, scale_exactly
+from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text
 
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
 
 
 def roi_align(
-    features,
-    boxes,
+    features: TensorLike,
+    boxes: Boxes,
     output_size: OutputSize,
     spatial_scale: float = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
     *,
-    box_indices=None,
+    box_indices: TensorLike | None = None,
     data_format: str = "NHWC",
     name: str | None = None,
 ) -> tf.Tensor:
@@ -64,8 +65,8 @@ def roi_align(
         least 1.
       spatial_scale: Feature pixels per input-image pixel, e.g. `1 / 16` for a
         map of stride 16. Finite, greater than 0.
-      sampling_ratio: Samples per bin and axis. Adaptive if <= 0: the bin's
-        extent in feature pixels, rounded up.
+      sampling_ratio: Samples per bin and axis, less than 2^31. Adaptive if
+        <= 0: the bin's extent in feature pixels, rounded up.
       aligned: If True, coordinates are shifted by half a feature pixel, which
         is right for pixels that are squares with their centres at .5. If False
         (torchvision's default), they are not, and boxes are at least one
@@ -83,19 +84,24 @@ def roi_align(
     Raises:
       ValueError: An argument is out of its range, or shapes known when a graph
         is built do not fit.
-      TypeError: `features` or `box_indices` have another dtype.
+      TypeError: `features`, `boxes` or `box_indices` are no tensors, or have
+        another dtype.
       tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
         is not in [0, N), or there are boxes and the map is empty.
     """
     output_size = check_output_size(output_size)
     spatial_scale = check_spatial_scale(spatial_scale)
     sampling_ratio = check_sampling_ratio(sampling_ratio)
+    aligned = check_aligned(aligned)
     check_choice("data_format", data_format, ("NHWC", "NCHW"))
     features = tf.convert_to_tensor(features)
     if features.dtype not in _DTYPES:
         raise TypeError(
             f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"
         )
+    if features.shape.rank not in (4, None):
+        wanted = "[N, H, W, C]" if data_format == "NHWC" else "[N, C, H, W]"
+        raise ValueError(f"`features` must have shape {wanted}, got {shape_text(features)}")
     boxes, box_indices = prepare_boxes(features, boxes, box_indices)
     boxes, spatial_scale = scale_exactly(boxes, spatial_scale)
     return raw_ops.roi_align(
@@ -105,7 +111,7 @@ def roi_align(
         output_size=output_size,
         spatial_scale=spatial_scale,
         sampling_ratio=sampling_ratio,
-        aligned=bool(aligned),
+        aligned=aligned,
         data_format=data_format,
         name=name,
     )

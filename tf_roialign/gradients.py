@@ -24,6 +24,15 @@ def _is_wanted(op, index):
     return index not in (getattr(op, "skip_input_indices", None) or ())
 
 
+def _is_finite(boxes, spatial_scale, rank):
+    """For each box whether it has a meaning, with ones appended up to `rank`."""
+    scaled = boxes[..., -4:] * tf.cast(spatial_scale, boxes.dtype)
+    extent = scaled[..., 2:] - scaled[..., :2]
+    is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([scaled, extent], -1)), axis=-1)
+    missing = tf.maximum(rank - tf.rank(is_finite), 0)
+    return tf.reshape(is_finite, tf.concat([tf.shape(is_finite), tf.ones([missing], tf.int32)], 0))
+
+
 @tf.RegisterGradient("TfRoialign>RoiAlign")
 def _roi_align_grad(op, grad_output):
     features, boxes, box_indices = op.inputs
@@ -52,6 +61,12 @@ def _roi_align_grad_grad(op, grad_features):
     grad_grad_output = grad_boxes = None
     if _is_wanted(op, 0):
         grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)
+        # RoiAlignGrad skips boxes that are not finite, while RoiAlign makes them NaN.
+        grad_grad_output = tf.where(
+            _is_finite(boxes, attributes["spatial_scale"], tf.rank(grad_output)),
+            grad_grad_output,
+            tf.zeros([], grad_grad_output.dtype),
+        )
     if _is_wanted(op, 1):
         grad_boxes = raw_ops.roi_align_boxes_grad(
             grad_output, grad_features, boxes, box_indices, **attributes

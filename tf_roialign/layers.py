@@ -1,10 +1,13 @@
 """Keras layers."""
 
+import numbers
+
 import keras
 import tensorflow as tf
 
 from tf_roialign.arguments import (
     OutputSize,
+    check_aligned,
     check_choice,
     check_output_size,
     check_sampling_ratio,
@@ -58,8 +61,10 @@ class RoIAlign(keras.layers.Layer):
       `[N, M, PH, PW, C]` (`[N, M, C, PH, PW]`).
 
     Raises:
-      ValueError: An argument is out of its range. Errors of a call are those of
-        `tf_roialign.roi_align`.
+      ValueError: An argument is out of its range.
+      RuntimeError: Keras runs on another backend than TensorFlow.
+
+      Errors of a call are those of `tf_roialign.roi_align`.
     """
 
     def __init__(
@@ -79,11 +84,11 @@ class RoIAlign(keras.layers.Layer):
         if kwargs.get("name") is None:
             kwargs["name"] = _automatic_name()
         # Keras' own casting would take the boxes to 16 bits as well.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**{**kwargs, "autocast": False})
         self.output_size = check_output_size(output_size)
         self.spatial_scale = check_spatial_scale(spatial_scale)
         self.sampling_ratio = check_sampling_ratio(sampling_ratio)
-        self.aligned = bool(aligned)
+        self.aligned = check_aligned(aligned)
         self.data_format = check_choice(
             "data_format",
             keras.config.image_data_format() if data_format is None else data_format,
@@ -128,6 +133,13 @@ class RoIAlign(keras.layers.Layer):
                 raise ValueError(
                     f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {list(boxes.shape)}"
                 )
+            if box_indices is not None:
+                raise ValueError(
+                    "`boxes` must have shape [K, 4] when `box_indices` is given, got a RaggedTensor"
+                )
+            images, rows = features.shape[0], boxes.shape[0]
+            if None not in (images, rows) and images != rows:
+                raise ValueError(f"`boxes` must have one row per image ({images}), got {rows}")
             boxes = keras.KerasTensor([None, 4], dtype=boxes.dtype)
             box_indices = keras.KerasTensor([None], dtype="int32")
         # Traces `call`: the op's shape function knows the rules. Layer's own would ask
@@ -153,4 +165,4 @@ def _automatic_name():
 
 
 def _is_size(value):
-    return value is None or isinstance(value, int)
+    return value is None or isinstance(value, numbers.Integral)

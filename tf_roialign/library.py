@@ -8,7 +8,9 @@ from tf_roialign.version import __version__
 
 try:
     import tensorflow as tf
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name != "tensorflow":  # TensorFlow is there, and broken
+        raise
     raise ImportError(
         "tf_roialign needs TensorFlow: install `tf_roialign[cpu]` or `tf_roialign[gpu]`."
     ) from error

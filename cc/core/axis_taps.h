@@ -38,6 +38,9 @@ class AxisTaps {
   }
 
  private:
+  // Far above what is used; below it, samples are visited one by one.
+  static constexpr int64_t kManySamples = 1024;
+
   // Sums run in double: a bin may merge any number of samples.
   struct Sums {
     double weight;
@@ -54,6 +57,10 @@ class AxisTaps {
     for (int64_t p = 0; p < pooled; ++p) {
       begin_[p] = static_cast<int64_t>(pixel_.size());
       const SampleRange range = InsideSamples(axis, p, length);
+      if (range.last - range.first > kManySamples) {
+        AddRuns<T, kSlopes>(axis, p, range, pooled, length, spatial_scale);
+        continue;
+      }
       // Visited by ascending coordinate, so that a pixel already met is one of
       // the last two.
       const bool descending = axis.bin < T(0);
@@ -61,18 +68,10 @@ class AxisTaps {
         const int64_t t = descending ? range.first + range.last - 1 - i : i;
         const LinearSample<T> sample =
             Interpolate(SampleCoordinate(axis, p, t), length);
-        Sums lo{1.0 - sample.fraction, 0, 0};
-        Sums hi{double(sample.fraction), 0, 0};
-        if (kSlopes && sample.moves) {
-          const CoordinateSlope<T> slope =
-              SampleSlope(axis, spatial_scale, pooled, p, t);
-          hi.slope1 = slope.c1;
-          hi.slope2 = slope.c2;
-          lo.slope1 = -hi.slope1;
-          lo.slope2 = -hi.slope2;
-        }
-        Merge(begin_[p], sample.lo, lo);
-        if (sample.hi != sample.lo) Merge(begin_[p], sample.hi, hi);
+        const CoordinateSlope<T> slope =
+            kSlopes ? SampleSlope(axis, spatial_scale, pooled, p, t)
+                    : CoordinateSlope<T>{};
+        Add<kSlopes>(begin_[p], sample, 1, sample.fraction, slope.c1, slope.c2);
       }
     }
     begin_[pooled] = static_cast<int64_t>(pixel_.size());
@@ -89,6 +88,60 @@ class AxisTaps {
         slope2_[i] = static_cast<W>(sums_[i].slope2 * scale);
       }
     }
+  }
+
+  // The same for any number of samples, in time that grows with the pixels: a
+  // run of samples between the same two pixels has the mean of its first and
+  // last, since they are evenly spaced.
+  template <typename T, bool kSlopes>
+  void AddRuns(const Axis<T>& axis, int64_t p, const SampleRange& range,
+               int64_t pooled, int64_t length, T spatial_scale) {
+    const bool descending = axis.bin < T(0);
+    const auto sample_at = [&](int64_t i) {  // by ascending coordinate
+      const int64_t t = descending ? range.first + range.last - 1 - i : i;
+      return Interpolate(SampleCoordinate(axis, p, t), length);
+    };
+    const auto slope_at = [&](int64_t i) {
+      const int64_t t = descending ? range.first + range.last - 1 - i : i;
+      return SampleSlope(axis, spatial_scale, pooled, p, t);
+    };
+    for (int64_t i = range.first; i < range.last;) {
+      const LinearSample<T> first = sample_at(i);
+      int64_t last = i, end = range.last;  // bisected: the run is [i, end)
+      while (end - last > 1) {
+        const int64_t middle = last + (end - last) / 2;
+        const LinearSample<T> sample = sample_at(middle);
+        const bool same = sample.lo == first.lo && sample.moves == first.moves;
+        (same ? last : end) = middle;
+      }
+      const double fraction =
+          (double(first.fraction) + double(sample_at(last).fraction)) / 2;
+      double slope1 = 0, slope2 = 0;
+      if (kSlopes) {
+        const CoordinateSlope<T> a = slope_at(i), b = slope_at(last);
+        slope1 = (double(a.c1) + double(b.c1)) / 2;
+        slope2 = (double(a.c2) + double(b.c2)) / 2;
+      }
+      Add<kSlopes>(begin_[p], first, end - i, fraction, slope1, slope2);
+      i = end;
+    }
+  }
+
+  // Adds `count` samples between the pixels of `sample`.
+  template <bool kSlopes, typename T>
+  void Add(int64_t bin_begin, const LinearSample<T>& sample, int64_t count,
+           double fraction, double slope1, double slope2) {
+    const double n = static_cast<double>(count);
+    Sums lo{n * (1.0 - fraction), 0, 0};
+    Sums hi{n * fraction, 0, 0};
+    if (kSlopes && sample.moves) {
+      hi.slope1 = n * slope1;
+      hi.slope2 = n * slope2;
+      lo.slope1 = -hi.slope1;
+      lo.slope2 = -hi.slope2;
+    }
+    Merge(bin_begin, sample.lo, lo);
+    if (sample.hi != sample.lo) Merge(bin_begin, sample.hi, hi);
   }
 
   void Merge(int64_t bin_begin, int64_t pixel, const Sums& sums) {

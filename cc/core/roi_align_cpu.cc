@@ -233,12 +233,13 @@ template <typename T, typename B>
 void RoiAlignForward(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* features, T* output) {
+  // Before any product of sizes: with a zero among them others may be any.
+  if (boxes.count == 0 || sizes.channels == 0) return;
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const int64_t plane = sizes.height * sizes.width;
   const int64_t box_stride =
       params.pooled_height * params.pooled_width * sizes.channels;
-  if (box_stride == 0) return;
 
   context.parallel_for(
       boxes.count, BoxCost(params, sizes), [&](int64_t first, int64_t last) {
@@ -267,7 +268,15 @@ template <typename T, typename B>
 void RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
                          const Sizes& sizes, const BoxTable<B>& boxes,
                          const T* grad_output, T* grad_features) {
-  if (sizes.batch * sizes.height * sizes.width * sizes.channels == 0) return;
+  if (sizes.batch == 0 || sizes.height == 0 || sizes.width == 0 ||
+      sizes.channels == 0) {
+    return;
+  }
+  if (boxes.count == 0) {
+    std::fill_n(grad_features,
+                sizes.batch * sizes.height * sizes.width * sizes.channels, T{});
+    return;
+  }
   if (params.layout == Layout::kNHWC) {
     FeatureGradNhwc(context, params, sizes, boxes, grad_output, grad_features);
   } else {
@@ -279,6 +288,7 @@ template <typename T, typename B>
 void RoiAlignBoxGrad(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* features, const T* grad_output, B* grad_boxes) {
+  if (boxes.count == 0) return;
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const int64_t plane = sizes.height * sizes.width;

@@ -31,16 +31,29 @@ bool Differ(int64_t a, int64_t b) {
   return a != kUnknown && b != kUnknown && a != b;
 }
 
+bool IsOneOf(int64_t size, int64_t a, int64_t b) {
+  return size == kUnknown || size == a || size == b;
+}
+
+int64_t Product(int64_t a, int64_t b) {
+  int64_t product;
+  if (a == kUnknown || b == kUnknown ||
+      __builtin_mul_overflow(a, b, &product)) {
+    return kUnknown;
+  }
+  return product;
+}
+
 }  // namespace
 
 std::string Shape::ToString() const {
   if (rank == kUnknown) return "a shape of unknown rank";
   std::string text = "[";
-  for (int i = 0; i < rank; ++i) {
+  for (int i = 0; i < rank && i < kMaxDims; ++i) {
     if (i > 0) text += ", ";
     text += SizeName(dims[i], "?");
   }
-  return text + "]";
+  return text + (rank > kMaxDims ? ", ...]" : "]");
 }
 
 Shape Signature::Output(const Params& params) const {
@@ -60,20 +73,35 @@ Shape Signature::Output(const Params& params) const {
   return shape;
 }
 
+Shape Signature::Boxes() const {
+  if (!form_known) return Shape();
+  if (form == BoxForm::kDense) return {sizes.batch, boxes_per_image, 4};
+  return {sizes.boxes, columns};
+}
+
 std::string CheckParams(const Params& params) {
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   if (params.pooled_height < 1 || params.pooled_width < 1) {
-    return "`output_size` must be two integers of at least 1, got " +
+    return BadOutputSize({params.pooled_height, params.pooled_width});
+  }
+  if (params.pooled_height > kMax || params.pooled_width > kMax) {
+    return "`output_size` must be less than 2^31, got " +
            Shape({params.pooled_height, params.pooled_width}).ToString();
   }
   if (!(std::isfinite(params.spatial_scale) && params.spatial_scale > 0)) {
     return "`spatial_scale` must be finite and greater than 0, got " +
            Number(params.spatial_scale);
   }
-  if (params.sampling_ratio > std::numeric_limits<int32_t>::max()) {
+  if (params.sampling_ratio > kMax) {
     return "`sampling_ratio` must be less than 2^31, got " +
            std::to_string(params.sampling_ratio);
   }
   return "";
+}
+
+std::string BadOutputSize(const Shape& output_size) {
+  return "`output_size` must be two integers of at least 1, got " +
+         output_size.ToString();
 }
 
 std::string CheckInputs(const Params& params, const Shape& features,
@@ -106,26 +134,25 @@ std::string CheckInputs(const Params& params, const Shape& features,
     if (indices > 0) {
       signature->form_known = true;
       signature->form = BoxForm::kSeparate;
+      signature->columns = 4;
       sizes.boxes = indices;
     }
   } else {
-    const int64_t columns = boxes.rank > 0 ? boxes.dims[boxes.rank - 1] : 0;
-    const bool is_matrix = boxes.rank == 2 && (columns == 5 || columns == 4 ||
-                                               columns == kUnknown);
-    const bool is_dense =
-        boxes.rank == 3 && (columns == 4 || columns == kUnknown);
+    const bool is_matrix = boxes.rank == 2 && IsOneOf(boxes.dims[1], 4, 5);
+    const bool is_dense = boxes.rank == 3 && IsOneOf(boxes.dims[2], 4, 4);
     if (!is_matrix && !is_dense) {
       return "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " +
              boxes.ToString();
     }
-    if (indices > 0 && (is_dense || columns == 5)) {
+    if (indices > 0 && (is_dense || boxes.dims[1] == 5)) {
       return "`boxes` must have shape [K, 4] when `box_indices` is given, "
              "got " +
              boxes.ToString();
     }
+    signature->form_known = true;
     if (is_dense) {
-      signature->form_known = true;
       signature->form = BoxForm::kDense;
+      signature->columns = 4;
       if (Differ(boxes.dims[0], sizes.batch)) {
         return "`boxes` must have shape " +
                Named({SizeName(sizes.batch, "N"), "M", "4"}) +
@@ -133,12 +160,15 @@ std::string CheckInputs(const Params& params, const Shape& features,
       }
       if (sizes.batch == kUnknown) sizes.batch = boxes.dims[0];
       signature->boxes_per_image = boxes.dims[1];
-      if (sizes.batch != kUnknown && boxes.dims[1] != kUnknown) {
-        sizes.boxes = sizes.batch * boxes.dims[1];
-      }
+      sizes.boxes = Product(sizes.batch, signature->boxes_per_image);
     } else {
-      const bool separate = columns == 4 || indices > 0;
-      signature->form_known = true;  // both matrix forms pool alike
+      // Both matrix forms pool alike; which it is need not be known.
+      signature->columns = boxes.dims[1];
+      if (boxes.dims[1] == kUnknown && indices != kUnknown &&
+          boxes.dims[0] > 0) {
+        signature->columns = indices > 0 ? 4 : 5;
+      }
+      const bool separate = signature->columns == 4 || indices > 0;
       signature->form = separate ? BoxForm::kSeparate : BoxForm::kIndexed;
       sizes.boxes = boxes.dims[0];
       if (separate) {
@@ -168,55 +198,67 @@ std::string CheckInputs(const Params& params, const Shape& features,
 std::string CheckGradOutput(const Params& params, const Shape& grad_output,
                             Signature* signature) {
   if (grad_output.rank == kUnknown) return "";
-  const Shape wanted = signature->Output(params);
-  if (wanted.rank == kUnknown) return "";
-  const bool dense = signature->form == BoxForm::kDense;
-  bool right = grad_output.rank == wanted.rank;
-  for (int i = 0; right && i < wanted.rank; ++i) {
-    right = !Differ(grad_output.dims[i], wanted.dims[i]);
+  Sizes& sizes = signature->sizes;
+  const bool nhwc = params.layout == Layout::kNHWC;
+  const int rank = grad_output.rank;
+  const bool dense =
+      signature->form_known ? signature->form == BoxForm::kDense : rank == 5;
+  const int64_t* pooled = grad_output.dims + (dense ? 2 : 1) + (nhwc ? 0 : 1);
+  const int64_t* channels = nhwc ? pooled + 2 : pooled - 1;
+
+  bool right = rank == (dense ? 5 : 4) &&
+               !Differ(pooled[0], params.pooled_height) &&
+               !Differ(pooled[1], params.pooled_width) &&
+               !Differ(*channels, sizes.channels);
+  if (right && dense) {
+    right = !Differ(grad_output.dims[0], sizes.batch) &&
+            !Differ(grad_output.dims[1], signature->boxes_per_image);
+  } else if (right) {
+    right = !Differ(grad_output.dims[0], sizes.boxes);
   }
   if (!right) {
-    const bool nhwc = params.layout == Layout::kNHWC;
-    const std::string boxes = dense ? SizeName(wanted.dims[0], "N") + ", " +
-                                          SizeName(wanted.dims[1], "M")
-                                    : SizeName(wanted.dims[0], "K");
-    const std::string channels = SizeName(signature->sizes.channels, "C");
+    const std::string boxes =
+        dense ? SizeName(sizes.batch, "N") + ", " +
+                    SizeName(signature->boxes_per_image, "M")
+              : SizeName(sizes.boxes, "K");
     const std::string bins = std::to_string(params.pooled_height) + ", " +
                              std::to_string(params.pooled_width);
+    const std::string name = SizeName(sizes.channels, "C");
     return "`grad_output` must have shape " +
-           (nhwc ? Named({boxes, bins, channels})
-                 : Named({boxes, channels, bins})) +
+           (nhwc ? Named({boxes, bins, name}) : Named({boxes, name, bins})) +
            ", got " + grad_output.ToString();
   }
-  Sizes& sizes = signature->sizes;
+
+  if (sizes.channels == kUnknown) sizes.channels = *channels;
   if (dense) {
     if (sizes.batch == kUnknown) sizes.batch = grad_output.dims[0];
     if (signature->boxes_per_image == kUnknown) {
       signature->boxes_per_image = grad_output.dims[1];
     }
+    sizes.boxes = Product(sizes.batch, signature->boxes_per_image);
+    signature->form = BoxForm::kDense;
+    signature->columns = 4;
   } else if (sizes.boxes == kUnknown) {
     sizes.boxes = grad_output.dims[0];
   }
+  signature->form_known = true;
   return "";
 }
 
-std::string CheckFeaturesShape(const int64_t* sizes, int64_t count,
+std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features) {
-  Shape shape;
-  shape.rank = 0;
-  bool right = count == 4;
-  for (int64_t i = 0; i < count; ++i) {
-    shape.Append(sizes[i]);
-    right = right && sizes[i] >= 0;
+  if (shape.rank != kUnknown && (shape.rank != 1 || Differ(shape.dims[0], 4))) {
+    return "`features_shape` must have shape [4], got " + shape.ToString();
   }
-  if (!right) {
-    std::string text = "`features_shape` must hold 4 non-negative sizes, got [";
-    for (int i = 0; i < shape.rank; ++i) {
-      text += (i > 0 ? ", " : "") + std::to_string(shape.dims[i]);
+  if (sizes == nullptr) return "";
+  for (int i = 0; i < 4; ++i) {
+    if (sizes[i] < 0) {
+      return "`features_shape` must hold 4 non-negative sizes, got " +
+             Named({std::to_string(sizes[0]), std::to_string(sizes[1]),
+                    std::to_string(sizes[2]), std::to_string(sizes[3])});
     }
-    return text + "]";
   }
-  *features = shape;
+  *features = Shape({sizes[0], sizes[1], sizes[2], sizes[3]});
   return "";
 }
 

@@ -18,10 +18,10 @@ constexpr int64_t kUnknown = -1;
 
 // A shape; rank and dimensions may be kUnknown.
 struct Shape {
-  static constexpr int kMaxRank = 8;  // higher ranks are cut to it, and wrong
+  static constexpr int kMaxDims = 8;  // of higher ranks, which are wrong
 
   int rank = static_cast<int>(kUnknown);
-  int64_t dims[kMaxRank] = {};
+  int64_t dims[kMaxDims] = {};
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> sizes) : rank(0) {
@@ -29,7 +29,8 @@ struct Shape {
   }
 
   void Append(int64_t size) {
-    if (rank < kMaxRank) dims[rank++] = size;
+    if (rank < kMaxDims) dims[rank] = size;
+    ++rank;
   }
 
   // "[2, ?, 4]", or "a shape of unknown rank".
@@ -42,26 +43,34 @@ struct Signature {
   BoxForm form = BoxForm::kIndexed;
   Sizes sizes = {kUnknown, kUnknown, kUnknown, kUnknown, kUnknown};
   int64_t boxes_per_image = kUnknown;  // dense boxes only
+  int64_t columns = kUnknown;          // numbers per box
 
   // Shape of the pooled features.
   Shape Output(const Params& params) const;
+  // Shape of the boxes, and so of their gradient.
+  Shape Boxes() const;
 };
 
 // Each returns an empty string, or what is wrong.
 
 std::string CheckParams(const Params& params);
 
+// The text for an output_size that is not two sizes of at least 1.
+std::string BadOutputSize(const Shape& output_size);
+
 // `box_indices`: of shape [0] where the boxes have no use for them.
 std::string CheckInputs(const Params& params, const Shape& features,
                         const Shape& boxes, const Shape& box_indices,
                         Signature* signature);
 
-// Learns the number of boxes where it was not known.
+// Learns the form and the number of boxes and of channels where they were not
+// known.
 std::string CheckGradOutput(const Params& params, const Shape& grad_output,
                             Signature* signature);
 
-// `count` sizes in the features' layout.
-std::string CheckFeaturesShape(const int64_t* sizes, int64_t count,
+// `shape`: of the input features_shape itself, whose `sizes`, if they are
+// known, are in the features' layout.
+std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features);
 
 // The text for a row that ResolveImages refused; `value` is what it holds.

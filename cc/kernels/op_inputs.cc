@@ -1,75 +1,118 @@
 #include "cc/kernels/op_inputs.h"
 
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <new>
 #include <string>
-#include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cc/kernels/huge_pages.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_roialign {
+namespace {
+
+// With as many digits as tell it from its neighbours.
+template <typename B>
+std::string Digits(B value) {
+  const std::string few = absl::StrFormat("%g", value);
+  const bool enough = std::isnan(value) || static_cast<B>(std::strtod(
+                                               few.c_str(), nullptr)) == value;
+  return enough ? few
+                : absl::StrFormat("%.*g", std::numeric_limits<B>::max_digits10,
+                                  value);
+}
+
+template <typename B, typename Index>
+absl::Status Resolve(const Signature& signature, const B* rows,
+                     const Index* box_indices, std::vector<int64_t>* image) {
+  const int64_t bad =
+      ResolveImages(signature.form, rows, signature.sizes.boxes, box_indices,
+                    signature.sizes.batch, image->data());
+  if (bad < 0) return absl::OkStatus();
+  const std::string value = signature.form == BoxForm::kIndexed
+                                ? Digits(rows[bad * 5])
+                                : absl::StrCat(box_indices[bad]);
+  return absl::InvalidArgumentError(
+      BadImageIndex(signature.form, bad, value, signature.sizes.batch));
+}
+
+}  // namespace
+
+template <typename B>
+absl::Status CheckedInputs<B>::Init(const Params& params, const Shape& features,
+                                    const tensorflow::Tensor& boxes,
+                                    const tensorflow::Tensor& box_indices,
+                                    const tensorflow::Tensor* grad_output) {
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+      CheckInputs(params, features, ToShape(boxes.shape()),
+                  ToShape(box_indices.shape()), &signature_)));
+  if (grad_output != nullptr) {
+    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+        CheckGradOutput(params, ToShape(grad_output->shape()), &signature_)));
+  }
+  image_.resize(sizes().boxes);
+  boxes_ = {CoreData<B>(boxes), signature_.columns, sizes().boxes,
+            image_.data()};
+  if (box_indices.dtype() == tensorflow::DT_INT32) {
+    return Resolve(signature_, boxes_.rows, CoreData<int32_t>(box_indices),
+                   &image_);
+  }
+  return Resolve(signature_, boxes_.rows, CoreData<int64_t>(box_indices),
+                 &image_);
+}
+
+template class CheckedInputs<float>;
+template class CheckedInputs<double>;
 
 RoiAlignOpBase::RoiAlignOpBase(tensorflow::OpKernelConstruction* context)
     : OpKernel(context) {
   OP_REQUIRES_OK(context, ReadParams(context, &params_));
 }
 
-Shape ToShape(const tensorflow::TensorShape& shape) {
-  Shape result;
-  result.rank = 0;
-  for (int i = 0; i < shape.dims(); ++i) result.Append(shape.dim_size(i));
-  return result;
-}
-
-absl::Status ReadFeaturesShape(const tensorflow::Tensor& tensor,
-                               Shape* features) {
-  std::vector<int64_t> sizes;
-  for (int64_t i = 0; i < tensor.NumElements(); ++i) {
-    sizes.push_back(tensor.dtype() == tensorflow::DT_INT32
-                        ? tensor.flat<int32_t>()(i)
-                        : tensor.flat<int64_t>()(i));
+void RoiAlignOpBase::Compute(tensorflow::OpKernelContext* context) {
+  try {
+    OP_REQUIRES_OK(context, Run(context));
+  } catch (const std::bad_alloc&) {
+    OP_REQUIRES_OK(
+        context,
+        absl::ResourceExhaustedError(absl::StrCat(
+            "There is not enough memory for the scratch space of RoIAlign with "
+            "`output_size` [",
+            params_.pooled_height, ", ", params_.pooled_width, "]")));
   }
-  return InvalidUnlessEmpty(
-      CheckFeaturesShape(sizes.data(), sizes.size(), features));
 }
 
-template <typename B>
-absl::Status CheckedBoxes<B>::Init(const Signature& signature,
-                                   const tensorflow::Tensor& boxes,
-                                   const tensorflow::Tensor& box_indices) {
-  const int64_t count = signature.sizes.boxes;
-  image_.resize(count);
-  table_.rows = boxes.flat<B>().data();
-  table_.stride = signature.form == BoxForm::kIndexed ? 5 : 4;
-  table_.count = count;
-  table_.image = image_.data();
-
-  const auto resolve = [&](const auto* indices) -> absl::Status {
-    const int64_t bad =
-        ResolveImages(signature.form, table_.rows, count, indices,
-                      signature.sizes.batch, image_.data());
-    if (bad < 0) return absl::OkStatus();
-    const std::string value = signature.form == BoxForm::kIndexed
-                                  ? absl::StrCat(table_.rows[bad * 5])
-                                  : absl::StrCat(indices[bad]);
-    return absl::InvalidArgumentError(
-        BadImageIndex(signature.form, bad, value, signature.sizes.batch));
-  };
-  if (box_indices.dtype() == tensorflow::DT_INT32) {
-    return resolve(box_indices.flat<int32_t>().data());
-  }
-  return resolve(box_indices.flat<int64_t>().data());
+absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                            const Shape& shape, tensorflow::Tensor** output) {
+  tensorflow::TensorShape tensor_shape;
+  TF_RETURN_IF_ERROR(tensorflow::TensorShape::BuildTensorShape(
+      absl::MakeConstSpan(shape.dims, shape.rank), &tensor_shape));
+  TF_RETURN_IF_ERROR(context->allocate_output(0, tensor_shape, output));
+  AdviseHugePages((*output)->data(), (*output)->TotalBytes());
+  return absl::OkStatus();
 }
-
-template class CheckedBoxes<float>;
-template class CheckedBoxes<double>;
 
 ParallelFor DeviceThreads(tensorflow::OpKernelContext* context) {
   const auto* threads = context->device()->tensorflow_cpu_worker_threads();
   return [threads](int64_t units, int64_t unit_cost,
                    const std::function<void(int64_t, int64_t)>& run) {
+    // An exception may not leave a thread of the pool.
+    std::atomic<bool> out_of_memory{false};
     tensorflow::Shard(threads->num_threads, threads->workers, units, unit_cost,
-                      run);
+                      [&](int64_t first, int64_t last) {
+                        try {
+                          run(first, last);
+                        } catch (const std::bad_alloc&) {
+                          out_of_memory = true;
+                        }
+                      });
+    if (out_of_memory) throw std::bad_alloc();
   };
 }
 

@@ -33,46 +33,56 @@ struct CoreTypeOf<tensorflow::bfloat16> {
 template <typename T>
 using CoreType = typename CoreTypeOf<T>::type;
 
+// Not Tensor::flat: it aborts the process unless the buffer is aligned for
+// Eigen, and a tensor that shares another library's memory need not be.
 template <typename T>
 const CoreType<T>* CoreData(const tensorflow::Tensor& tensor) {
-  return reinterpret_cast<const CoreType<T>*>(tensor.flat<T>().data());
+  return static_cast<const CoreType<T>*>(tensor.data());
 }
 
 template <typename T>
 CoreType<T>* MutableCoreData(tensorflow::Tensor* tensor) {
-  return reinterpret_cast<CoreType<T>*>(tensor->flat<T>().data());
+  return static_cast<CoreType<T>*>(tensor->data());
 }
 
+// The inputs of a call, once they are known to fit together.
+template <typename B>
+class CheckedInputs {
+ public:
+  // grad_output: null for the forward op.
+  absl::Status Init(const Params& params, const Shape& features,
+                    const tensorflow::Tensor& boxes,
+                    const tensorflow::Tensor& box_indices,
+                    const tensorflow::Tensor* grad_output);
+
+  const Signature& signature() const { return signature_; }
+  const Sizes& sizes() const { return signature_.sizes; }
+  const BoxTable<B>& boxes() const { return boxes_; }
+
+ private:
+  Signature signature_;
+  BoxTable<B> boxes_;
+  std::vector<int64_t> image_;
+};
+
+// Reads the attributes, and turns a lack of memory into a Status.
 class RoiAlignOpBase : public tensorflow::OpKernel {
  public:
   explicit RoiAlignOpBase(tensorflow::OpKernelConstruction* context);
 
+  void Compute(tensorflow::OpKernelContext* context) final;
+
  protected:
+  virtual absl::Status Run(tensorflow::OpKernelContext* context) = 0;
+
   const Params& params() const { return params_; }
 
  private:
   Params params_;
 };
 
-Shape ToShape(const tensorflow::TensorShape& shape);
-
-// Reads a `features_shape` input.
-absl::Status ReadFeaturesShape(const tensorflow::Tensor& tensor,
-                               Shape* features);
-
-// Boxes whose rows have been checked against the batch.
-template <typename B>
-class CheckedBoxes {
- public:
-  absl::Status Init(const Signature& signature, const tensorflow::Tensor& boxes,
-                    const tensorflow::Tensor& box_indices);
-
-  const BoxTable<B>& table() const { return table_; }
-
- private:
-  BoxTable<B> table_;
-  std::vector<int64_t> image_;
-};
+absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                            const Shape& shape, tensorflow::Tensor** output);
 
 // TensorFlow's own thread pool.
 ParallelFor DeviceThreads(tensorflow::OpKernelContext* context);

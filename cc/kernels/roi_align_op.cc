@@ -5,45 +5,32 @@
 #include "cc/kernels/op_inputs.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/register_types.h"
 
 namespace tf_roialign {
 namespace {
 
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-using tensorflow::TensorShape;
-
-absl::Status ToTensorShape(const Shape& shape, TensorShape* result) {
-  return TensorShape::BuildTensorShape(
-      absl::MakeConstSpan(shape.dims, shape.rank), result);
-}
 
 template <typename T, typename B>
 class RoiAlignOp : public RoiAlignOpBase {
  public:
   using RoiAlignOpBase::RoiAlignOpBase;
 
-  void Compute(OpKernelContext* context) override {
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
     const Tensor& features = context->input(0);
-    const Tensor& boxes = context->input(1);
-    const Tensor& box_indices = context->input(2);
-    Signature signature;
-    OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
-                                params(), ToShape(features.shape()),
-                                ToShape(boxes.shape()),
-                                ToShape(box_indices.shape()), &signature)));
-    CheckedBoxes<B> checked;
-    OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
-
-    TensorShape shape;
-    OP_REQUIRES_OK(context, ToTensorShape(signature.Output(params()), &shape));
+    CheckedInputs<B> inputs;
+    TF_RETURN_IF_ERROR(inputs.Init(params(), ToShape(features.shape()),
+                                   context->input(1), context->input(2),
+                                   /*grad_output=*/nullptr));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    RoiAlignForward({DeviceThreads(context)}, params(), signature.sizes,
-                    checked.table(), CoreData<T>(features),
+    TF_RETURN_IF_ERROR(
+        AllocateOutput(context, inputs.signature().Output(params()), &output));
+    RoiAlignForward({DeviceThreads(context)}, params(), inputs.sizes(),
+                    inputs.boxes(), CoreData<T>(features),
                     MutableCoreData<T>(output));
+    return absl::OkStatus();
   }
 };
 
@@ -52,29 +39,20 @@ class RoiAlignGradOp : public RoiAlignOpBase {
  public:
   using RoiAlignOpBase::RoiAlignOpBase;
 
-  void Compute(OpKernelContext* context) override {
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
     const Tensor& grad_output = context->input(0);
-    const Tensor& boxes = context->input(1);
-    const Tensor& box_indices = context->input(2);
     Shape features;
-    Signature signature;
-    OP_REQUIRES_OK(context, ReadFeaturesShape(context->input(3), &features));
-    OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
-                                params(), features, ToShape(boxes.shape()),
-                                ToShape(box_indices.shape()), &signature)));
-    OP_REQUIRES_OK(context,
-                   InvalidUnlessEmpty(CheckGradOutput(
-                       params(), ToShape(grad_output.shape()), &signature)));
-    CheckedBoxes<B> checked;
-    OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
-
-    TensorShape shape;
-    OP_REQUIRES_OK(context, ToTensorShape(features, &shape));
+    TF_RETURN_IF_ERROR(ReadFeaturesShape(context->input(3), &features));
+    CheckedInputs<B> inputs;
+    TF_RETURN_IF_ERROR(inputs.Init(params(), features, context->input(1),
+                                   context->input(2), &grad_output));
     Tensor* grad_features = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &grad_features));
-    RoiAlignFeatureGrad({DeviceThreads(context)}, params(), signature.sizes,
-                        checked.table(), CoreData<T>(grad_output),
+    TF_RETURN_IF_ERROR(AllocateOutput(context, features, &grad_features));
+    RoiAlignFeatureGrad({DeviceThreads(context)}, params(), inputs.sizes(),
+                        inputs.boxes(), CoreData<T>(grad_output),
                         MutableCoreData<T>(grad_features));
+    return absl::OkStatus();
   }
 };
 
@@ -83,28 +61,21 @@ class RoiAlignBoxesGradOp : public RoiAlignOpBase {
  public:
   using RoiAlignOpBase::RoiAlignOpBase;
 
-  void Compute(OpKernelContext* context) override {
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
     const Tensor& grad_output = context->input(0);
     const Tensor& features = context->input(1);
-    const Tensor& boxes = context->input(2);
-    const Tensor& box_indices = context->input(3);
-    Signature signature;
-    OP_REQUIRES_OK(context, InvalidUnlessEmpty(CheckInputs(
-                                params(), ToShape(features.shape()),
-                                ToShape(boxes.shape()),
-                                ToShape(box_indices.shape()), &signature)));
-    OP_REQUIRES_OK(context,
-                   InvalidUnlessEmpty(CheckGradOutput(
-                       params(), ToShape(grad_output.shape()), &signature)));
-    CheckedBoxes<B> checked;
-    OP_REQUIRES_OK(context, checked.Init(signature, boxes, box_indices));
-
+    CheckedInputs<B> inputs;
+    TF_RETURN_IF_ERROR(inputs.Init(params(), ToShape(features.shape()),
+                                   context->input(2), context->input(3),
+                                   &grad_output));
     Tensor* grad_boxes = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, boxes.shape(), &grad_boxes));
-    RoiAlignBoxGrad({DeviceThreads(context)}, params(), signature.sizes,
-                    checked.table(), CoreData<T>(features),
-                    CoreData<T>(grad_output), grad_boxes->flat<B>().data());
+    TF_RETURN_IF_ERROR(
+        AllocateOutput(context, inputs.signature().Boxes(), &grad_boxes));
+    RoiAlignBoxGrad({DeviceThreads(context)}, params(), inputs.sizes(),
+                    inputs.boxes(), CoreData<T>(features),
+                    CoreData<T>(grad_output), MutableCoreData<B>(grad_boxes));
+    return absl::OkStatus();
   }
 };
 

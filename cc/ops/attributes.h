@@ -1,4 +1,4 @@
-// Reads the attributes that all RoIAlign ops share.
+// Reads what shape functions and kernels share: attributes and shapes.
 
 #ifndef TF_ROIALIGN_CC_OPS_ATTRIBUTES_H_
 #define TF_ROIALIGN_CC_OPS_ATTRIBUTES_H_
@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "cc/core/params.h"
 #include "cc/core/signature.h"
+#include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/errors.h"
 
 namespace tf_roialign {
@@ -16,6 +17,26 @@ namespace tf_roialign {
 inline absl::Status InvalidUnlessEmpty(const std::string& problem) {
   return problem.empty() ? absl::OkStatus()
                          : absl::InvalidArgumentError(problem);
+}
+
+inline Shape ToShape(const tensorflow::TensorShape& shape) {
+  Shape result;
+  result.rank = 0;
+  for (int i = 0; i < shape.dims(); ++i) result.Append(shape.dim_size(i));
+  return result;
+}
+
+// Reads an input `features_shape` (int32 or int64, in host memory).
+inline absl::Status ReadFeaturesShape(const tensorflow::Tensor& tensor,
+                                      Shape* features) {
+  std::vector<int64_t> sizes(tensor.NumElements());
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    sizes[i] = tensor.dtype() == tensorflow::DT_INT32
+                   ? static_cast<const int32_t*>(tensor.data())[i]
+                   : static_cast<const int64_t*>(tensor.data())[i];
+  }
+  return InvalidUnlessEmpty(
+      CheckFeaturesShape(ToShape(tensor.shape()), sizes.data(), features));
 }
 
 // Context: InferenceContext or OpKernelConstruction.
@@ -27,9 +48,7 @@ absl::Status ReadParams(Context* context, Params* params) {
     Shape got;
     got.rank = 0;
     for (int64_t size : output_size) got.Append(size);
-    return absl::InvalidArgumentError(
-        "`output_size` must be two integers of at least 1, got " +
-        got.ToString());
+    return absl::InvalidArgumentError(BadOutputSize(got));
   }
   params->pooled_height = output_size[0];
   params->pooled_width = output_size[1];

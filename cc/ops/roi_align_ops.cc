@@ -3,7 +3,6 @@
 #include "absl/strings/str_cat.h"
 #include "cc/core/signature.h"
 #include "cc/ops/attributes.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -49,24 +48,15 @@ absl::Status RoiAlignShape(InferenceContext* context) {
 // The value of the input `features_shape`, as far as it is known.
 absl::Status FeaturesShapeInput(InferenceContext* context, int input,
                                 ShapeHandle* features) {
-  ShapeHandle vector;
-  TF_RETURN_IF_ERROR(context->WithRank(context->input(input), 1, &vector));
   const tensorflow::Tensor* value = context->input_tensor(input);
+  Shape shape;
   if (value != nullptr) {
-    std::vector<int64_t> sizes;
-    for (int64_t i = 0; i < value->NumElements(); ++i) {
-      sizes.push_back(value->dtype() == tensorflow::DT_INT32
-                          ? value->flat<int32_t>()(i)
-                          : value->flat<int64_t>()(i));
-    }
-    Shape shape;
-    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-        CheckFeaturesShape(sizes.data(), sizes.size(), &shape)));
+    TF_RETURN_IF_ERROR(ReadFeaturesShape(*value, &shape));
     *features = ToHandle(context, shape);
     return absl::OkStatus();
   }
-  DimensionHandle four;
-  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(vector, 0), 4, &four));
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckFeaturesShape(
+      ToShape(context, context->input(input)), nullptr, &shape)));
   TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(input, features));
   return context->WithRank(*features, 4, features);
 }
@@ -80,25 +70,15 @@ absl::Status RoiAlignGradShape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckInputs(
       params, ToShape(context, features), ToShape(context, context->input(1)),
       ToShape(context, context->input(2)), &signature)));
-  const Shape grad_output = ToShape(context, context->input(0));
-  TF_RETURN_IF_ERROR(
-      InvalidUnlessEmpty(CheckGradOutput(params, grad_output, &signature)));
-  // What the features' shape leaves open, the upstream gradient may tell.
-  const bool nhwc = params.layout == Layout::kNHWC;
-  if (grad_output.rank != kUnknown && signature.form_known) {
-    const int channels = nhwc ? grad_output.rank - 1 : grad_output.rank - 3;
-    DimensionHandle merged;
-    TF_RETURN_IF_ERROR(context->Merge(context->Dim(features, nhwc ? 3 : 1),
-                                      context->Dim(context->input(0), channels),
-                                      &merged));
-    TF_RETURN_IF_ERROR(
-        context->ReplaceDim(features, nhwc ? 3 : 1, merged, &features));
-  }
-  if (signature.sizes.batch != kUnknown) {
-    TF_RETURN_IF_ERROR(context->ReplaceDim(
-        features, 0, context->MakeDim(signature.sizes.batch), &features));
-  }
-  context->set_output(0, features);
+  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckGradOutput(
+      params, ToShape(context, context->input(0)), &signature)));
+  const Sizes& sizes = signature.sizes;
+  context->set_output(
+      0, ToHandle(context, params.layout == Layout::kNHWC
+                               ? Shape({sizes.batch, sizes.height, sizes.width,
+                                        sizes.channels})
+                               : Shape({sizes.batch, sizes.channels,
+                                        sizes.height, sizes.width})));
   return absl::OkStatus();
 }
 
@@ -106,27 +86,13 @@ absl::Status RoiAlignBoxesGradShape(InferenceContext* context) {
   Params params;
   Signature signature;
   TF_RETURN_IF_ERROR(ReadParams(context, &params));
-  const Shape boxes = ToShape(context, context->input(2));
   TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-      CheckInputs(params, ToShape(context, context->input(1)), boxes,
+      CheckInputs(params, ToShape(context, context->input(1)),
+                  ToShape(context, context->input(2)),
                   ToShape(context, context->input(3)), &signature)));
   TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckGradOutput(
       params, ToShape(context, context->input(0)), &signature)));
-  ShapeHandle output = context->input(2);
-  if (!signature.form_known) {
-    context->set_output(0, output);
-    return absl::OkStatus();
-  }
-  if (signature.form == BoxForm::kDense) {
-    output = ToHandle(context,
-                      {signature.sizes.batch, signature.boxes_per_image, 4});
-  } else {
-    const int64_t columns = signature.form == BoxForm::kSeparate ? 4
-                            : boxes.rank == kUnknown ? kUnknown
-                                                     : boxes.dims[1];
-    output = ToHandle(context, {signature.sizes.boxes, columns});
-  }
-  context->set_output(0, output);
+  context->set_output(0, ToHandle(context, signature.Boxes()));
   return absl::OkStatus();
 }
 

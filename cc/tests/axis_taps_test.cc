@@ -2,6 +2,7 @@
 
 #include <map>
 #include <random>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -70,6 +71,50 @@ TEST(AxisTaps, ManySamplesOfOnePixelAreFewTaps) {
   const Axis<float> axis = MakeAxis(10.f, 10.5f, 1.f, 7, 50, true);
   taps.Build(axis, 7, 40);
   EXPECT_LE(taps.view().begin[7], 14 + 1);
+}
+
+// Where there are very many samples, runs of them are summed at once.
+TEST(AxisTaps, VeryManySamplesAreThoseOfVisitingEach) {
+  for (const bool aligned : {false, true}) {
+    for (const auto& [c1, c2] : {std::pair<double, double>{-20.3, 31.7},
+                                 {31.7, -20.3},
+                                 {3.1, 3.2},
+                                 {-200.0, 5.0}}) {
+      const int64_t pooled = 3, length = 17;
+      const double scale = 0.7;
+      const Axis<double> axis = MakeAxis(c1, c2, scale, pooled, 5000, aligned);
+      AxisTaps<double> taps;
+      taps.BuildWithSlopes(axis, pooled, length, scale);
+      const TapsView<double> view = taps.view();
+      for (int64_t p = 0; p < pooled; ++p) {
+        const auto expected = VisitSamples(axis, p, pooled, length, scale);
+        ASSERT_EQ(view.begin[p + 1] - view.begin[p],
+                  static_cast<int64_t>(expected.size()));
+        int64_t tap = view.begin[p];
+        for (const auto& [pixel, sums] : expected) {
+          ASSERT_EQ(view.pixel[tap], pixel);
+          EXPECT_NEAR(view.weight[tap], sums.weight, 1e-10);
+          EXPECT_NEAR(view.slope1[tap], sums.slope1, 1e-10);
+          EXPECT_NEAR(view.slope2[tap], sums.slope2, 1e-10);
+          ++tap;
+        }
+      }
+    }
+  }
+}
+
+TEST(AxisTaps, AnyNumberOfSamplesIsSummed) {
+  AxisTaps<float> taps;
+  taps.Build(MakeAxis(2.f, 9.f, 1.f, 7, INT64_C(2147483647), true), 7, 40);
+  const TapsView<float> view = taps.view();
+  EXPECT_LE(view.begin[7], 7 * 3);
+  for (int p = 0; p < 7; ++p) {
+    float sum = 0;
+    for (int64_t i = view.begin[p]; i < view.begin[p + 1]; ++i) {
+      sum += view.weight[i];
+    }
+    EXPECT_NEAR(sum, 1.0f, 1e-6f);
+  }
 }
 
 TEST(AxisTaps, WeightsOfAnInsideBinSumToOne) {

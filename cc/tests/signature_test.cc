@@ -120,16 +120,49 @@ TEST(CheckGradOutput, TellsTheNumberOfBoxes) {
   EXPECT_EQ(signature.sizes.boxes, 3);
 }
 
+TEST(CheckGradOutput, TellsTheForm) {
+  const Params params = Pool(7, 7);
+  Signature matrix, dense, wrong;
+  const Shape unknown;
+  ASSERT_EQ(CheckInputs(params, unknown, unknown, unknown, &matrix), "");
+  ASSERT_EQ(CheckInputs(params, unknown, unknown, unknown, &dense), "");
+  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7, 16}, &matrix), "");
+  EXPECT_EQ(matrix.Boxes().ToString(), "[3, ?]");
+  EXPECT_EQ(matrix.sizes.channels, 16);
+  EXPECT_EQ(CheckGradOutput(params, {2, 3, 7, 7, 16}, &dense), "");
+  EXPECT_EQ(dense.Boxes().ToString(), "[2, 3, 4]");
+  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7}, &wrong),
+            "`grad_output` must have shape [K, 7, 7, C], got [3, 7, 7]");
+}
+
+TEST(Boxes, ColumnsFollowFromTheIndices) {
+  Signature signature;
+  ASSERT_EQ(CheckInputs(Pool(7, 7), {2, 8, 9, 16}, {3, -1}, {0}, &signature),
+            "");
+  EXPECT_EQ(signature.Boxes().ToString(), "[3, 5]");
+  Signature separate;
+  ASSERT_EQ(CheckInputs(Pool(7, 7), {2, 8, 9, 16}, {3, -1}, {3}, &separate),
+            "");
+  EXPECT_EQ(separate.Boxes().ToString(), "[3, 4]");
+}
+
 TEST(CheckFeaturesShape, WantsFourSizes) {
   Shape shape;
   const int64_t good[] = {1, 2, 3, 4}, bad[] = {1, -2, 3, 4};
-  EXPECT_EQ(CheckFeaturesShape(good, 4, &shape), "");
+  EXPECT_EQ(CheckFeaturesShape({4}, good, &shape), "");
   EXPECT_EQ(shape.ToString(), "[1, 2, 3, 4]");
-  EXPECT_EQ(CheckFeaturesShape(good, 3, &shape),
-            "`features_shape` must hold 4 non-negative sizes, got [1, 2, 3]");
+  EXPECT_EQ(CheckFeaturesShape({3}, good, &shape),
+            "`features_shape` must have shape [4], got [3]");
+  EXPECT_EQ(CheckFeaturesShape({2, 2}, good, &shape),
+            "`features_shape` must have shape [4], got [2, 2]");
   EXPECT_EQ(
-      CheckFeaturesShape(bad, 4, &shape),
+      CheckFeaturesShape({4}, bad, &shape),
       "`features_shape` must hold 4 non-negative sizes, got [1, -2, 3, 4]");
+}
+
+TEST(Shape, ShowsThatAHighRankGoesOn) {
+  EXPECT_EQ(Shape({1, 2, 3, 4, 5, 6, 7, 8, 9}).ToString(),
+            "[1, 2, 3, 4, 5, 6, 7, 8, ...]");
 }
 
 TEST(BadImageIndex, NamesRowIndexAndBatch) {

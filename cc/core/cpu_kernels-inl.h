@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cc/core/cpu_kernels.h"
 
@@ -235,6 +236,9 @@ TF_ROIALIGN_INLINE void ForEachBlock(int64_t channels, const Visit& visit) {
   for (; c + kFull * 4 <= channels; c += kFull * 4) {
     visit(Block<T, kFull, 4>(), c);
   }
+  for (; c + kFull * 2 <= channels; c += kFull * 2) {
+    visit(Block<T, kFull, 2>(), c);
+  }
   for (; c + kFull <= channels; c += kFull) visit(Block<T, kFull, 1>(), c);
   if constexpr (kFull > 4) {
     for (; c + 4 <= channels; c += 4) visit(Block<T, 4, 1>(), c);
@@ -242,11 +246,11 @@ TF_ROIALIGN_INLINE void ForEachBlock(int64_t channels, const Visit& visit) {
   for (; c < channels; ++c) visit(Block<T, 1, 1>(), c);
 }
 
-// ---- NHWC -----------------------------------------------------------------
+// ---- Operators ------------------------------------------------------------
 
 template <typename T>
-void ForwardNhwc(const BoxTaps<Accumulator<T>>& taps, const T* image,
-                 int64_t row_stride, int64_t channels, T* output) {
+void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
+             int64_t row_stride, int64_t channels, T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -279,9 +283,9 @@ void ForwardNhwc(const BoxTaps<Accumulator<T>>& taps, const T* image,
 }
 
 template <typename T>
-void FeatureGradNhwc(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
-                     int64_t channels, int64_t row_first, int64_t row_last,
-                     int64_t row_stride, Accumulator<T>* band) {
+void FeatureGrad(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
+                 int64_t channels, int64_t row_first, int64_t row_last,
+                 int64_t row_stride, Accumulator<T>* band) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -364,9 +368,9 @@ struct BoxGradSum {
 };
 
 template <typename T>
-void BoxGradNhwc(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
-                 const T* image, int64_t row_stride, int64_t channels,
-                 double grad[4]) {
+void BoxGrad(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
+             const T* image, int64_t row_stride, int64_t channels,
+             double grad[4]) {
   const auto& y = taps.y;
   const auto& x = taps.x;
   BoxGradSum sum;
@@ -377,90 +381,6 @@ void BoxGradNhwc(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
         const T* row = image + y.pixel[i] * row_stride;
         for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
           sum.Add(taps, i, j, Dot(bin, row + x.pixel[j] * channels, channels));
-        }
-      }
-    }
-  }
-  sum.Store(grad);
-}
-
-// ---- NCHW -----------------------------------------------------------------
-
-template <typename T>
-TF_ROIALIGN_INLINE Accumulator<T> LoadOne(const T* from) {
-  return Lanes<T, 1>::Load(from);
-}
-
-template <typename T>
-void ForwardNchw(const BoxTaps<Accumulator<T>>& taps, const T* image,
-                 int64_t row_stride, int64_t plane_stride, int64_t channels,
-                 T* output) {
-  using W = Accumulator<T>;
-  const TapsView<W>& y = taps.y;
-  const TapsView<W>& x = taps.x;
-  T* bin = output;
-  for (int64_t c = 0; c < channels; ++c) {
-    const T* plane = image + c * plane_stride;
-    for (int64_t p = 0; p < taps.pooled_height; ++p) {
-      for (int64_t q = 0; q < taps.pooled_width; ++q, ++bin) {
-        W sum = 0;
-        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-          const T* row = plane + y.pixel[i] * row_stride;
-          W row_sum = 0;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            row_sum += x.weight[j] * LoadOne(row + x.pixel[j]);
-          }
-          sum += y.weight[i] * row_sum;
-        }
-        Lanes<T, 1>::Store(sum, bin);
-      }
-    }
-  }
-}
-
-template <typename T>
-void FeatureGradNchw(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
-                     int64_t channels, int64_t row_stride, int64_t plane_stride,
-                     Accumulator<T>* planes) {
-  using W = Accumulator<T>;
-  const TapsView<W>& y = taps.y;
-  const TapsView<W>& x = taps.x;
-  const T* bin = grad_output;
-  for (int64_t c = 0; c < channels; ++c) {
-    W* plane = planes + c * plane_stride;
-    for (int64_t p = 0; p < taps.pooled_height; ++p) {
-      for (int64_t q = 0; q < taps.pooled_width; ++q, ++bin) {
-        const W grad = LoadOne(bin);
-        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-          W* row = plane + y.pixel[i] * row_stride;
-          const W row_grad = y.weight[i] * grad;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            row[x.pixel[j]] += x.weight[j] * row_grad;
-          }
-        }
-      }
-    }
-  }
-}
-
-template <typename T>
-void BoxGradNchw(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
-                 const T* image, int64_t row_stride, int64_t plane_stride,
-                 int64_t channels, double grad[4]) {
-  const auto& y = taps.y;
-  const auto& x = taps.x;
-  BoxGradSum sum;
-  const T* bin = grad_output;
-  for (int64_t c = 0; c < channels; ++c) {
-    const T* plane = image + c * plane_stride;
-    for (int64_t p = 0; p < taps.pooled_height; ++p) {
-      for (int64_t q = 0; q < taps.pooled_width; ++q, ++bin) {
-        const double upstream = LoadOne(bin);
-        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-          const T* row = plane + y.pixel[i] * row_stride;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            sum.Add(taps, i, j, upstream * LoadOne(row + x.pixel[j]));
-          }
         }
       }
     }
@@ -480,17 +400,87 @@ void Round(const Accumulator<T>* from, int64_t count, T* to) {
   });
 }
 
+// ---- Layouts --------------------------------------------------------------
+
+// v[i][j] becomes v[j][i]: halves are swapped at distances 1, 2, 4, ...
+template <typename W, int kLanes>
+TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
+  using Index = std::conditional_t<sizeof(W) == 8, int64_t, int32_t>;
+#pragma GCC unroll 4
+  for (int step = 1; step < kLanes; step *= 2) {
+    Vector<Index, kLanes> low, high;
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) {
+      low[j] = j & step ? kLanes + (j ^ step) : j;
+      high[j] = j & step ? kLanes + j : j ^ step;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (i & step) continue;
+      const Vector<W, kLanes> a = v[i], b = v[i + step];
+      v[i] = __builtin_shuffle(a, b, low);
+      v[i + step] = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
+// to[j * to_stride + i] = from[i * from_stride + j], squares first, the rim one
+// by one.
+template <typename From, typename To>
+TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
+                                  int64_t rows, int64_t columns, To* to,
+                                  int64_t to_stride) {
+  using W = Accumulator<From>;
+  constexpr int kLanes = kFullLanes<From>;
+  int64_t i = 0;
+  for (; i + kLanes <= rows; i += kLanes) {
+    int64_t j = 0;
+    for (; j + kLanes <= columns; j += kLanes) {
+      Vector<W, kLanes> square[kLanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) {
+        square[r] = Lanes<From, kLanes>::Load(from + (i + r) * from_stride + j);
+      }
+      TransposeSquare<W, kLanes>(square);
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) {
+        Lanes<To, kLanes>::Store(square[r], to + (j + r) * to_stride + i);
+      }
+    }
+    for (; j < columns; ++j) {
+      for (int64_t r = i; r < i + kLanes; ++r) {
+        Lanes<To, 1>::Store(Lanes<From, 1>::Load(from + r * from_stride + j),
+                            to + j * to_stride + r);
+      }
+    }
+  }
+  for (; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      Lanes<To, 1>::Store(Lanes<From, 1>::Load(from + i * from_stride + j),
+                          to + j * to_stride + i);
+    }
+  }
+}
+
+template <typename T>
+void ChannelsLast(const T* from, int64_t from_stride, int64_t channels,
+                  int64_t pixels, Accumulator<T>* to) {
+  Transpose(from, from_stride, channels, pixels, to, channels);
+}
+
+template <typename T>
+void ChannelsFirst(const Accumulator<T>* from, int64_t pixels, int64_t channels,
+                   T* to, int64_t to_stride) {
+  Transpose(from, channels, pixels, channels, to, to_stride);
+}
+
 }  // namespace
 
 template <typename T>
 const CpuKernels<T>& Kernels() {
-  static const CpuKernels<T> kernels = {ForwardNhwc<T>,
-                                        ForwardNchw<T>,
-                                        FeatureGradNhwc<T>,
-                                        FeatureGradNchw<T>,
-                                        BoxGradNhwc<T>,
-                                        BoxGradNchw<T>,
-                                        Round<T>};
+  static const CpuKernels<T> kernels = {Forward<T>,      FeatureGrad<T>,
+                                        BoxGrad<T>,      Round<T>,
+                                        ChannelsLast<T>, ChannelsFirst<T>};
   return kernels;
 }
 

@@ -21,38 +21,34 @@ struct BoxTaps {
   TapsView<W> x;
 };
 
-// T: the dtype of features. NHWC kernels see output [PH, PW, C], NCHW kernels
-// [C, PH, PW].
+// T: the dtype of features. Channels come last: features [H, W, C], output
+// [PH, PW, C]. Features of another layout are brought into this one first.
 template <typename T>
 struct CpuKernels {
   using W = Accumulator<T>;
 
-  void (*forward_nhwc)(const BoxTaps<W>& taps, const T* image,
-                       int64_t row_stride, int64_t channels, T* output);
-  void (*forward_nchw)(const BoxTaps<W>& taps, const T* image,
-                       int64_t row_stride, int64_t plane_stride,
-                       int64_t channels, T* output);
+  void (*forward)(const BoxTaps<W>& taps, const T* image, int64_t row_stride,
+                  int64_t channels, T* output);
 
   // Adds a box's gradient to the rows [row_first, row_last) of the map;
   // `band` is row_first's first element.
-  void (*feature_grad_nhwc)(const BoxTaps<W>& taps, const T* grad_output,
-                            int64_t channels, int64_t row_first,
-                            int64_t row_last, int64_t row_stride, W* band);
-  // `grad_output` and `planes` are those of the first of `channels` channels.
-  void (*feature_grad_nchw)(const BoxTaps<W>& taps, const T* grad_output,
-                            int64_t channels, int64_t row_stride,
-                            int64_t plane_stride, W* planes);
+  void (*feature_grad)(const BoxTaps<W>& taps, const T* grad_output,
+                       int64_t channels, int64_t row_first, int64_t row_last,
+                       int64_t row_stride, W* band);
 
   // grad: d / d(x1, y1, x2, y2). The taps need slopes.
-  void (*box_grad_nhwc)(const BoxTaps<W>& taps, const T* grad_output,
-                        const T* image, int64_t row_stride, int64_t channels,
-                        double grad[4]);
-  void (*box_grad_nchw)(const BoxTaps<W>& taps, const T* grad_output,
-                        const T* image, int64_t row_stride,
-                        int64_t plane_stride, int64_t channels, double grad[4]);
+  void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,
+                   int64_t row_stride, int64_t channels, double grad[4]);
 
   // Rounds accumulators to features.
   void (*round)(const W* from, int64_t count, T* to);
+
+  // [channels, pixels], rows `from_stride` apart, to [pixels, channels].
+  void (*channels_last)(const T* from, int64_t from_stride, int64_t channels,
+                        int64_t pixels, W* to);
+  // [pixels, channels] to [channels, pixels], rows `to_stride` apart.
+  void (*channels_first)(const W* from, int64_t pixels, int64_t channels, T* to,
+                         int64_t to_stride);
 };
 
 template <typename T>

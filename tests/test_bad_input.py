@@ -55,6 +55,8 @@ BAD_SHAPES = [
     ("boxes-last-0", F, boxes(2, 0), None, BOXES + "[2, 0]"),
     ("boxes-dense-5", F, boxes(2, 3, 5), None, BOXES + "[2, 3, 5]"),
     ("boxes-4", F, boxes(1, 2, 3, 4), None, BOXES + "[1, 2, 3, 4]"),
+    ("boxes-8", F, boxes(*[1] * 7, 4), None, BOXES + "[1, 1, 1, 1, 1, 1, 1, 4]"),
+    ("boxes-9", F, boxes(*[1] * 8, 5), None, BOXES + "[1, 1, 1, 1, 1, 1, 1, 1, ...]"),
     ("dense-rows", F, boxes(3, 5, 4), None, DENSE + "[3, 5, 4]"),
     ("dense-no-rows", F, boxes(0, 5, 4), None, DENSE + "[0, 5, 4]"),
     ("indices-with-5", F, boxes(3, 5), indices(0, 0, 1), NOT_BOTH + "[3, 5]"),
@@ -90,6 +92,8 @@ BAD_VALUES = [
     ("index--inf", F, rois(0, -INF), None, column(1, 2, "-inf")),
     ("index-n", F, rois(0, 0, 2), None, column(2, 2, "2")),
     ("index-1e30", F, rois(0, 1e30), None, column(1, 2, "1e+30")),
+    ("index-1234567", F, rois(0, 1234567), None, column(1, 2, "1234567")),
+    ("index-f64-123456789", F, rois(123456789, dtype="float64"), None, column(0, 2, "123456789")),
     ("index--1", F, rois(-1), None, column(0, 2, "-1")),
     ("index--0.5", F, rois(-0.5), None, column(0, 2, "-0.5")),
     ("index-f64", F, rois(0, NAN, dtype="float64"), None, column(1, 2, "nan")),
@@ -240,6 +244,79 @@ def test_lists_whose_entries_are_unknown():
         function(F, boxes(1, 5), boxes(3, 5))
 
 
+@pytest.mark.parametrize(
+    "given, images", [([boxes(1, 4), boxes(2, 4)], 3), ([], 2)], ids=["2", "0"]
+)
+def test_lists_in_a_session(given, images):
+    """In TF1's graphs, where nothing runs that nothing depends on."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        features = tf.compat.v1.placeholder(tf.float32, [None, *F.shape[1:]])
+        output = tf_roialign.roi_align(features, given, 2)
+        fitting = session.run(output, {features: np.ones([len(given), *F.shape[1:]])})
+        assert fitting.shape == (sum(map(len, given)), 2, 2, 3)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="`boxes` must have one entry per image"
+        ):
+            session.run(output, {features: np.ones([images, *F.shape[1:]])})
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_ragged_rows_in_a_session(images):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        features = tf.compat.v1.placeholder(tf.float32, [None, *F.shape[1:]])
+        given = tf.RaggedTensor.from_row_lengths(tf.constant(boxes(3, 4)), [1, 2])
+        output = tf_roialign.roi_align(features, given, 2)
+        assert session.run(output, {features: F}).shape == (3, 2, 2, 3)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="`boxes` must have one row per image"
+        ):
+            session.run(output, {features: np.ones([images, *F.shape[1:]])})
+
+
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("form", ["list", "ragged"])
+def test_features_of_another_rank_with_boxes_that_have_rows(form, data_format):
+    """What is said is about the features, not that their first dimension is no batch."""
+    rows = [boxes(1, 4), boxes(2, 4)]
+    given = rows if form == "list" else tf.RaggedTensor.from_row_lengths(boxes(3, 4), [1, 2])
+
+    def align(features):
+        return tf_roialign.roi_align(features, given, 2, data_format=data_format)
+
+    for features in (F[0], F[0, 0], F[None], np.float32(1)):
+        _, message = in_layout(features, FEATURES + str(list(features.shape)), data_format)
+        with pytest.raises(ValueError, match=message):
+            align(features)
+        with pytest.raises(ValueError, match=message):
+            tf.function(align).get_concrete_function(tf.TensorSpec(features.shape))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            tf.function(align, input_signature=[tf.TensorSpec(None)])(features)
+
+
+NO_BOXES = {
+    "None": None,
+    "sparse": tf.sparse.from_dense(boxes(2, 5)),
+    "dict": {},
+    "str": "boxes",
+    "bool": np.ones([2, 5], bool),
+    "complex": np.ones([2, 5], "complex64"),
+    "list of None": [None, None],
+    "list with None": [boxes(1, 4), None],
+    "list of sparse": [tf.sparse.from_dense(boxes(2, 4))] * 2,
+    "list of ragged": [tf.RaggedTensor.from_row_lengths(boxes(3, 4), [1, 2])] * 2,
+    "list of str": ["a", "b"],
+    "uneven rows": [[0.0, 1.0, 1.0, 5.0, 5.0], [0.0, 1.0]],
+}
+
+
+@pytest.mark.parametrize("given", NO_BOXES.values(), ids=NO_BOXES)
+def test_what_is_no_boxes(given):
+    with pytest.raises((TypeError, ValueError), match=r"`boxes(\[\d\])?`"):
+        tf_roialign.roi_align(F, given, 2)
+    with pytest.raises((TypeError, ValueError), match=r"`boxes(\[\d\])?`"):
+        tf.function(lambda: tf_roialign.roi_align(F, given, 2)).get_concrete_function()
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_ragged_rows(rows):
     message = re.escape(f"`boxes` must have one row per image (2), got {rows}")
@@ -336,6 +413,14 @@ def layer_or_function(attributes):
         ({"output_size": "77"}, "`output_size` must be two integers of at least 1, got "),
         ({"output_size": (2, 2.5)}, "`output_size` must be two integers of at least 1, got "),
         ({"output_size": None}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": {2, 3}}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": {2: 1, 3: 1}}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": True}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": (True, 2)}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": (2, np.True_)}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": 2**31}, "`output_size` must be less than 2^31, got "),
+        ({"output_size": 2**63}, "`output_size` must be less than 2^31, got "),
+        ({"output_size": (2, 2**63)}, "`output_size` must be less than 2^31, got "),
         ({"spatial_scale": 0.0}, "`spatial_scale` must be finite and greater than 0, got 0"),
         ({"spatial_scale": -0.5}, "`spatial_scale` must be finite and greater than 0, got -0.5"),
         ({"spatial_scale": NAN}, "`spatial_scale` must be finite and greater than 0, got nan"),
@@ -348,6 +433,12 @@ def layer_or_function(attributes):
         ({"sampling_ratio": "2"}, "`sampling_ratio` must be an integer"),
         ({"sampling_ratio": None}, "`sampling_ratio` must be an integer"),
         ({"sampling_ratio": (2, 2)}, "`sampling_ratio` must be an integer"),
+        ({"sampling_ratio": True}, "`sampling_ratio` must be an integer"),
+        ({"sampling_ratio": 2**31}, "`sampling_ratio` must be less than 2^31, got 2147483648"),
+        ({"sampling_ratio": 2**63}, "`sampling_ratio` must be less than 2^31, got "),
+        ({"aligned": "False"}, '`aligned` must be True or False, got "False"'),
+        ({"aligned": 2}, "`aligned` must be True or False, got 2"),
+        ({"aligned": None}, "`aligned` must be True or False, got None"),
         ({"data_format": "NWHC"}, "`data_format` must be "),
         ({"data_format": "nhwc"}, "`data_format` must be "),
         ({"data_format": 3}, "`data_format` must be "),
@@ -355,8 +446,43 @@ def layer_or_function(attributes):
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_attributes(attributes, message, by):
-    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         layer_or_function(attributes)[by]()
+
+
+@pytest.mark.parametrize("by", ["function", "layer"])
+@pytest.mark.parametrize(
+    "attributes, plain",
+    [
+        ({"output_size": np.int64(3)}, {"output_size": (3, 3)}),
+        ({"output_size": (np.int64(3), np.int32(4))}, {"output_size": (3, 4)}),
+        ({"output_size": np.array([3, 4])}, {"output_size": (3, 4)}),
+        ({"spatial_scale": np.float64(0.5)}, {"spatial_scale": 0.5}),
+        ({"sampling_ratio": np.int64(2)}, {"sampling_ratio": 2}),
+        ({"sampling_ratio": -(2**70)}, {"sampling_ratio": -1}),
+        ({"aligned": np.True_}, {"aligned": True}),
+        ({"aligned": np.False_}, {"aligned": False}),
+        ({"aligned": 1}, {"aligned": True}),
+        ({"aligned": 0}, {"aligned": False}),
+        ({"aligned": np.int64(1)}, {"aligned": True}),
+    ],
+    ids=lambda value: str(value),
+)
+def test_numbers_of_numpy_will_do(attributes, plain, by):
+    features = tf.random.stateless_normal(F.shape, [1, 2])
+    plain = {"output_size": 2, **plain}
+    expected = tf_roialign.roi_align(features, boxes(1, 5), **plain)
+    given = {"output_size": 2, **attributes}
+    if by == "function":
+        output = tf_roialign.roi_align(features, boxes(1, 5), **given)
+    else:
+        layer = tf_roialign.RoIAlign(**given, data_format="channels_last")
+        config = layer.get_config()
+        for name, value in plain.items():
+            found = tuple(config[name]) if isinstance(value, tuple) else config[name]
+            assert name == "output_size" or (found == value and type(found) is type(value))
+        output = layer(features, boxes(1, 5))
+    assert cases.as_bytes(output) == cases.as_bytes(expected)
 
 
 def test_data_format_names_what_it_takes():
@@ -486,25 +612,41 @@ def test_upstream_of_the_gradient_ops(op, known, shape, expected):
 
 
 @pytest.mark.parametrize(
-    "shape", [[2, 6, 7], [2, 6, 7, 3, 1], [], [2, -6, 7, 3], [-1, 6, 7, 3]], ids=str
+    "shape, message",
+    [
+        ([2, 6, 7], "must have shape [4], got [3]"),
+        ([2, 6, 7, 3, 1], "must have shape [4], got [5]"),
+        ([], "must have shape [4], got [0]"),
+        ([[2, 6], [7, 3]], "must have shape [4], got [2, 2]"),
+        (2, "must have shape [4], got []"),
+        ([2, -6, 7, 3], "must hold 4 non-negative sizes, got [2, -6, 7, 3]"),
+        ([-1, 6, 7, 3], "must hold 4 non-negative sizes, got [-1, 6, 7, 3]"),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 @pytest.mark.parametrize("shape_dtype", ["int32", "int64"])
-def test_features_shape_of_the_gradient_op(shape_dtype, known, shape):
+def test_features_shape_of_the_gradient_op(shape_dtype, shape, message):
     upstream, table = np.ones([1, 2, 2, 3], "float32"), rois(0)
     shape = np.array(shape, shape_dtype)
+    message = re.escape("`features_shape` " + message)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([4] if known and len(shape) == 4 else None, shape_dtype)]
-    )
-    def function(shape):
+    def gradient(shape):
         return raw_ops.roi_align_grad(upstream, table, NO_INDICES, shape, **ATTRIBUTES)
 
-    with pytest.raises(ERRORS, match="`features_shape` must hold 4 non-negative sizes, got"):
-        function(shape)
-    if known:
-        with pytest.raises(ERRORS, match="`features_shape` must hold 4 non-negative sizes, got"):
-            raw_ops.roi_align_grad(upstream, table, NO_INDICES, shape, **ATTRIBUTES)
+    with pytest.raises(ERRORS, match=message):
+        gradient(shape)
+    for known in ([4] if shape.shape == (4,) else None, None):
+        function = tf.function(gradient, input_signature=[tf.TensorSpec(known, shape_dtype)])
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            function(shape)
+    # As a constant, or by its shape, it is refused while tracing (some negative sizes by
+    # TensorFlow, before the op is asked).
+    with pytest.raises(ValueError, match=f"{message}|Invalid value in tensor used for shape"):
+        tf.function(lambda: gradient(tf.constant(shape))).get_concrete_function()
+    if shape.shape != (4,):
+        spec = tf.TensorSpec(shape.shape, shape_dtype)
+        with pytest.raises(ValueError, match=message):
+            tf.function(gradient).get_concrete_function(spec)
 
 
 def test_features_shape_too_large_to_allocate():
@@ -535,7 +677,32 @@ def test_bad_gradients_leave_the_library_usable():
 @pytest.mark.parametrize("scale", [1e-50, 1e50])
 def test_scales_that_float32_boxes_cannot_use(scale):
     """Finite and positive for Python, 0 or infinite in the boxes' dtype: refused there."""
-    with pytest.raises(ERRORS, match="`spatial_scale` must be finite and greater than 0"):
+    layer = tf_roialign.RoIAlign(2, scale, 1, data_format="channels_last")
+    message = "`spatial_scale` must be finite and greater than 0 as a float32"
+    with pytest.raises(ValueError, match=message):
         tf_roialign.roi_align(F, boxes(1, 5), 2, scale)
-    output = tf_roialign.roi_align(F, boxes(1, 5).astype("float64"), 2, scale, 1)
+    with pytest.raises(ValueError, match=message):
+        layer(F, boxes(1, 5))
+    exact = boxes(1, 5).astype("float64")
+    output = tf_roialign.roi_align(F, exact, 2, scale, 1)
     assert output.shape == [1, 2, 2, 3]
+    np.testing.assert_array_equal(layer(F, exact), output)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_float64_boxes_without_columns(rank):
+    """A scale that is no float32 multiplies their columns in Python: theirs is no crash."""
+    given = tf.zeros([3] * rank, tf.float64)
+    with pytest.raises(ERRORS, match="`boxes` must have shape"):
+        tf_roialign.roi_align(F, given, 2, 0.1)
+
+    def align(boxes):
+        return tf_roialign.roi_align(F, boxes, 2, 0.1)
+
+    with pytest.raises(ValueError, match="`boxes` must have shape"):
+        tf.function(align).get_concrete_function(tf.TensorSpec([3] * rank, tf.float64))
+    function = tf.function(align, input_signature=[tf.TensorSpec(None, tf.float64)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`boxes` must have shape"):
+        function(given)
+    table = boxes(2, 5).astype("float64")
+    assert cases.as_bytes(function(table)) == cases.as_bytes(align(table))

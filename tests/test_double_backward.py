@@ -126,6 +126,39 @@ def test_for_every_form_and_dtype(dtype, form):
     cases.assert_close(by_boxes.numpy(), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+def test_boxes_that_are_not_finite(data_format, form):
+    """They add nothing to the feature gradient: its derivative by their upstream is 0."""
+    problem, weights, weight_values = make(data_format, True, 2, form)
+    bad = [0, 4, 7, 8]
+    boxes = problem.box_values.copy()
+    boxes[bad, [0, 1, 2, 3]] = [np.nan, np.inf, np.nan, -np.inf]
+    expected = reference.forward(
+        weight_values, problem.box_values, problem.indices, **problem.geometry
+    )
+    expected[bad] = 0
+
+    def gradients(boxes, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([boxes, upstream])
+            gradient = feature_gradient(problem, boxes, upstream)
+        return tape.gradient(gradient, [boxes, upstream], weights)
+
+    boxes = tf.constant(boxes)
+    unknown = tf.function(gradients, input_signature=[tf.TensorSpec(None, tf.float64)] * 2)
+    # A dense upstream has one more dimension, and boxes of unknown shape cannot be split.
+    for call in (gradients, tf.function(gradients), *([unknown] * (form != "list"))):
+        by_boxes, by_upstream = call(boxes, problem.upstream)
+        got = problem.values(by_upstream)
+        assert (got[bad] == 0).all()
+        cases.assert_close(got, expected, rtol=0, atol=1e-12)
+        assert by_upstream.shape == problem.upstream.shape
+        is_nan = np.isnan(by_boxes.numpy()).all(axis=1)
+        assert np.flatnonzero(is_nan).tolist() == bad
+        assert np.isfinite(by_boxes.numpy()[~is_nan]).all()
+
+
 def test_does_not_depend_on_the_features():
     """F is linear in the upstream alone: its gradient by the features is nothing or zero."""
     problem, weights, _ = make("NHWC", False, 2)

@@ -229,6 +229,25 @@ def test_symbolic_calls_refuse_ragged_boxes_of_another_shape(boxes):
         tf_roialign.RoIAlign(2)(keras.Input((None, None, 3)), keras.Input(boxes, ragged=True))
 
 
+def test_symbolic_calls_refuse_ragged_boxes_with_indices():
+    boxes = keras.Input((None, 4), ragged=True)
+    indices = keras.Input((), dtype="int32")
+    with pytest.raises(ValueError, match="when `box_indices` is given, got a RaggedTensor"):
+        tf_roialign.RoIAlign(2)(keras.Input((None, None, 3)), boxes, indices)
+
+
+def test_symbolic_calls_refuse_ragged_boxes_of_another_batch():
+    layer = tf_roialign.RoIAlign(2, data_format="channels_last")
+    for images, rows in ((3, 3), (3, None), (None, 3)):
+        features = keras.Input((8, 9, 5), batch_size=images)
+        boxes = keras.Input((None, 4), batch_size=rows, ragged=True)
+        assert tuple(layer(features, boxes).shape) == (None, 2, 2, 5)
+    features = keras.Input((8, 9, 5), batch_size=3)
+    boxes = keras.Input((None, 4), batch_size=2, ragged=True)
+    with pytest.raises(ValueError, match=r"`boxes` must have one row per image \(3\), got 2"):
+        layer(features, boxes)
+
+
 # --- Configuration -------------------------------------------------------------------------
 
 

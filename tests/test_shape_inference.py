@@ -95,6 +95,11 @@ GRADIENT = [
     (([U, U, 7, 5, 3], [2, U, 4], [0], [U, U, U, U]), [2, U, U, 3]),
     ((U, [4, 4], [4], [U, U, U, U]), [U, U, U, U]),
     ((U, U, U, U), [U, U, U, U]),
+    # From the upstream alone.
+    (([4, 7, 5, 3], U, U, U), [U, U, U, 3]),
+    (([U, 7, 5, 3], U, [0], U), [U, U, U, 3]),
+    (([2, 6, 7, 5, 3], U, U, U), [2, U, U, 3]),
+    (([U, U, 7, 5, U], U, U, [U, U, U, 3]), [U, U, U, 3]),
 ]
 
 
@@ -138,6 +143,18 @@ BOX_GRADIENT = [
     ((U, U, [4, 5], U), [4, 5]),
     ((U, [2, 8, 9, 3], U, [4]), [4, 4]),
     ((U, U, U, U), U),
+    # From the upstream alone: with an image index, or not.
+    (([4, 7, 5, 3], U, U, U), [4, U]),
+    (([4, 7, 5, 3], [2, 8, 9, 3], U, U), [4, U]),
+    (([U, 7, 5, 3], U, U, U), [U, U]),
+    (([2, 6, 7, 5, 3], U, U, U), [2, 6, 4]),
+    (([U, 6, 7, 5, 3], [2, 8, 9, 3], U, U), [2, 6, 4]),
+    # Boxes without indices have five columns, unless there are none.
+    ((U, U, [7, U], [0]), [7, 5]),
+    ((U, U, [7, U], [7]), [7, 4]),
+    ((U, U, [7, U], U), [7, U]),
+    ((U, U, [0, U], [0]), [0, U]),
+    ((U, U, [U, U], [0]), [U, U]),
 ]
 
 

@@ -37,7 +37,7 @@ def check_spatial_scale(spatial_scale: float) -> float:
     try:
         # Of a string, float() would read a number.
         scale = math.nan if isinstance(spatial_scale, str | bytes) else float(spatial_scale)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scale = math.nan
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(
@@ -64,7 +64,7 @@ def check_aligned(aligned: bool) -> bool:
     try:
         if operator.index(np.asarray(aligned).item()) in (0, 1):
             return bool(aligned)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(f"`aligned` must be True or False, got {_shown(aligned)}")
 

@@ -49,10 +49,12 @@ def scale_exactly(boxes, spatial_scale):
     """
     with np.errstate(over="ignore"):
         held = float(np.float32(spatial_scale))
-    if held == spatial_scale:
+    # Subnormals are zero on TensorFlow's threads.
+    is_usable = np.finfo(np.float32).tiny <= held < np.inf
+    if held == spatial_scale and is_usable:
         return boxes, spatial_scale
     if boxes.dtype != tf.float64:
-        if not 0 < held < np.inf:
+        if not is_usable:
             raise ValueError(
                 "`spatial_scale` must be finite and greater than 0 as a float32, which it is for "
                 f"boxes that are not float64, got {spatial_scale}"
@@ -76,7 +78,8 @@ def shape_text(tensor):
     return "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"
 
 
-def _to_tensor(value, name):
+def to_tensor(value, name):
+    """`tf.convert_to_tensor` whose error names the argument."""
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
@@ -84,7 +87,7 @@ def _to_tensor(value, name):
 
 
 def _to_coordinates(boxes, name):
-    boxes = _to_tensor(boxes, name)
+    boxes = to_tensor(boxes, name)
     if boxes.dtype in (tf.float32, tf.float64):
         return boxes
     if not (boxes.dtype.is_floating or boxes.dtype.is_integer):
@@ -93,7 +96,7 @@ def _to_coordinates(boxes, name):
 
 
 def _to_indices(box_indices):
-    box_indices = _to_tensor(box_indices, "box_indices")
+    box_indices = to_tensor(box_indices, "box_indices")
     if box_indices.dtype in (tf.int32, tf.int64):
         return box_indices
     # An empty Python list has no integers to tell its dtype by.
@@ -188,8 +191,9 @@ def _one_per_image(features, count, noun):
     if batch is None or static_count is None:
         shape = tf.shape(features, out_type=tf.int64)
         count = tf.cast(count, tf.int64)
-        # Features of another rank are for the op to refuse.
-        is_right = tf.reduce_all(shape[:1] == count) | (tf.size(shape) != 4)
+        # Features of another rank are for the op to refuse. No == here: in a graph of
+        # TensorFlow 1 it compares identities.
+        is_right = tf.reduce_all(tf.equal(shape[:1], count)) | tf.not_equal(tf.size(shape), 4)
         return [tf.debugging.Assert(is_right, [message, shape[:1], "got", count])]
     if batch != static_count:
         raise ValueError(f"{message} ({batch}), got {static_count}")

@@ -11,7 +11,7 @@ from tf_roialign.arguments import (
     check_sampling_ratio,
     check_spatial_scale,
 )
-from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text
+from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
 
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
 
@@ -94,7 +94,7 @@ def roi_align(
     sampling_ratio = check_sampling_ratio(sampling_ratio)
     aligned = check_aligned(aligned)
     check_choice("data_format", data_format, ("NHWC", "NCHW"))
-    features = tf.convert_to_tensor(features)
+    features = to_tensor(features, "features")
     if features.dtype not in _DTYPES:
         raise TypeError(
             f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"

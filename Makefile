@@ -6,8 +6,9 @@ SETUP_FILES := $(wildcard tools/*.sh tools/requirements*.txt) \
   .bazelversion pyproject.toml
 CC_FILES = $(shell find cc -name '*.cc' -o -name '*.h' -o -name '*.cu')
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
-.PHONY: all setup build demo test test-python test-cc asan ubsan \
+.PHONY: all setup build demo benchmark test test-python test-cc asan ubsan \
   lint format wheel test-wheel clean
 
 all: build
@@ -24,6 +25,11 @@ build: setup
 
 demo: build
 	$(PYTHON) examples/demo.py
+
+# Against the peers that are installed: see benchmarks/README.md.
+benchmark: build
+	$(BAZELISK) build //cc/tests:machine_limits
+	$(PYTHON) benchmarks/run.py $(BENCHMARK_ARGS)
 
 test: test-cc test-python
 

@@ -9,6 +9,7 @@ editable install finds them; `pip wheel` puts them into the wheel.
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def run_bazel():
     except subprocess.CalledProcessError:
         sys.exit("error: Bazel could not build the library; its messages are above.")
     return ROOT / "bazel-bin" / PACKAGE
+
+
+def check_extras(built):
+    """A wheel's own extras must install the TensorFlow that it was compiled against."""
+    built_for = re.search(r'TF_VERSION = "(\d+\.\d+)', (built / "_build_info.py").read_text())[1]
+    named = re.search(r'"tensorflow-cpu~=(\d+\.\d+)', (ROOT / "pyproject.toml").read_text())[1]
+    if built_for != named:
+        sys.exit(
+            f"error: The library was compiled against TensorFlow {built_for}, but the extras in "
+            f"pyproject.toml name {named}: change them to {built_for} for a wheel."
+        )
 
 
 def install(source, destination, strip=False):
@@ -86,6 +98,7 @@ class BuildPy(build_py):
             self.run_command("build_native")
             return
         built = run_bazel()
+        check_extras(built)
         for name in FILES:
             install(built / name, Path(self.build_lib, PACKAGE, name), strip=name.endswith(".so"))
 

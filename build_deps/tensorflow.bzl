@@ -16,7 +16,8 @@ for flag in tf.sysconfig.get_compile_flags():
 
 # $TF_ROIALIGN_TF_VERSION is not read: `make setup` sets it (in .bazelrc.local) so
 # that Bazel runs this rule again when another TensorFlow is installed.
-_ENVIRON = ["TF_ROIALIGN_PYTHON", "TF_ROIALIGN_TF_VERSION", "PATH"]
+# PYTHONPATH: pip builds with a TensorFlow that is only there.
+_ENVIRON = ["TF_ROIALIGN_PYTHON", "TF_ROIALIGN_TF_VERSION", "PATH", "PYTHONPATH"]
 
 def _find_python(repository_ctx):
     named = repository_ctx.os.environ.get("TF_ROIALIGN_PYTHON", "")

@@ -20,7 +20,8 @@ if [ -z "$bazelisk" ]; then
   bazelisk=$prefix/bin/bazelisk
   if [ ! -x "$bazelisk" ]; then
     say "Installing bazelisk."
-    npm install --silent --global --prefix "$prefix" "$BAZELISK_PACKAGE" >/dev/null
+    npm install --silent --global --prefix "$prefix" "$BAZELISK_PACKAGE" >/dev/null ||
+      die "npm cannot install $BAZELISK_PACKAGE: is the npm registry in reach?"
   fi
   if [ "$(id -u)" = 0 ]; then
     ln -sf "$bazelisk" /usr/local/bin/bazelisk

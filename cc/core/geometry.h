@@ -1,5 +1,5 @@
 // The meaning of RoIAlign: where the samples of a box lie and how each one
-// weighs the pixels of its axis. CPU and CUDA compile this same header.
+// weighs the pixels of its axis. Written for device compilers too.
 //
 // RoIAlign (He et al., Mask R-CNN, 2017; torchvision.ops.roi_align) averages
 // bilinear samples on a product grid. Weight and inside test of a sample are

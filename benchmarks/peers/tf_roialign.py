@@ -1,0 +1,63 @@
+"""This project."""
+
+import tensorflow as tf
+
+import tf_roialign
+from peers import base
+from peers.tensorflow_base import TensorFlowPeer, TensorFlowProblem
+
+
+class Problem(TensorFlowProblem):
+    def __init__(self, workload):
+        super().__init__(workload)
+        self.boxes = tf.constant(workload.rois)
+        self.box_indices = tf.zeros([0], tf.int32)  # they are in the boxes
+
+    def case(self, op, dtype, layout):
+        workload = self.workload
+        features, boxes, box_indices = self.features(dtype, layout), self.boxes, self.box_indices
+        attributes = {
+            "output_size": workload.output_size,
+            "spatial_scale": workload.spatial_scale,
+            "sampling_ratio": workload.sampling_ratio,
+            "aligned": workload.aligned,
+            "data_format": layout,
+        }
+
+        def forward(features, boxes):
+            return tf_roialign.roi_align(features, boxes, **attributes)
+
+        if op == base.FORWARD:
+            return lambda: forward(features, boxes)
+        if op == base.FUNCTION:
+            function = tf.function(forward, autograph=False)
+            return lambda: function(features, boxes)
+        raw = tf_roialign.raw_ops
+        if op == base.RAW:
+            return lambda: raw.roi_align(features, boxes, box_indices, **attributes)
+
+        upstream = self.upstream(dtype, layout)
+        if op == base.GRADIENT:
+            shape = tf.shape(features, out_type=tf.int64)
+            return lambda: raw.roi_align_grad(upstream, boxes, box_indices, shape, **attributes)
+        if op == base.BOX_GRADIENT:
+            return lambda: raw.roi_align_boxes_grad(
+                upstream, features, boxes, box_indices, **attributes
+            )
+        if op == base.BOTH:
+            return lambda: both(forward, features, boxes, upstream)
+        raise base.Unsupported(op)
+
+
+def both(forward, features, boxes, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        output = forward(features, boxes)
+    return tape.gradient(output, features, output_gradients=upstream)
+
+
+class Peer(TensorFlowPeer):
+    packages = ("tf_roialign", *TensorFlowPeer.packages)
+    layouts = ("NHWC", "NCHW")
+    ops = (*base.OPS, base.RAW, base.FUNCTION)
+    problem_type = Problem

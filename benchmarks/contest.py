@@ -68,7 +68,8 @@ class Contest:
     def __exit__(self, *unused):
         self._stack.close()
 
-    def run(self):
+    def run(self, between):
+        """Times everything; calls `between` after each workload."""
         for name in self.options.workloads:
             serving = name in workloads.SERVING
             loaded = self._load(self._workers, {name: workloads.by_name(name)})
@@ -78,6 +79,7 @@ class Contest:
                 cases = [measure.Case(name, op, contender) for contender in contenders]
                 self.timings += self._time(loaded, cases, f"{name}, {op}")
             self._unload(loaded)
+            between()
 
     def time_ours(self, family, ops, threads):
         """Times this project alone, NHWC and float32, on workloads given by name."""
@@ -86,7 +88,7 @@ class Contest:
         contender = measure.Contender(peers.OURS, "NHWC", "float32", threads)
         timings = []
         for op in ops:
-            _say(f"{', '.join(family)}, {op}")
+            _say(f"scaling, {op}: {', '.join(family)}")
             cases = [measure.Case(name, op, contender) for name in family]
             timings += self._time(loaded, cases, f"scaling, {op}")
         self._unload(loaded)
@@ -125,7 +127,7 @@ class Contest:
             return []
         if op not in hello["ops"]:
             if not serving:
-                self._miss(f"{peer} x{threads}", "", op, "not offered, or not comparable")
+                self._miss(peer, "", op, "not offered, or not comparable")
             return []
         layouts = hello["layouts"]
         if peer == peers.OURS:

@@ -67,14 +67,18 @@ def ratio(slow, fast):
 
 @dataclasses.dataclass
 class Budget:
-    """How long to measure: `seconds` per case."""
+    """How long to measure: `seconds` per case, but `min_rounds` where that is too short.
+
+    Peers' 16-bit types, which can take a minute, get one round at the least.
+    """
 
     seconds: float
     min_rounds: int
     max_rounds: int
 
-    def rounds(self, seconds):
-        return int(np.clip(self.seconds / max(seconds, 1e-9), self.min_rounds, self.max_rounds))
+    def rounds(self, seconds, contender):
+        low = self.min_rounds if contender.is_ours or contender.dtype == "float32" else 1
+        return int(np.clip(self.seconds / max(seconds, 1e-9), low, self.max_rounds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +121,10 @@ class Heat:
         for case, seconds in list(self._seconds.items()):
             if seconds < 0.2:
                 self._run(case, bursts[case])
-        counts = {case: budget.rounds(s * bursts[case]) for case, s in self._seconds.items()}
+        counts = {
+            case: budget.rounds(seconds * bursts[case], case.contender)
+            for case, seconds in self._seconds.items()
+        }
         total = max(counts.values(), default=0)
         strides = {case: _stride(count, total) for case, count in counts.items()}
 
@@ -175,7 +182,7 @@ def _stride(count, total):
     A power of two, so that of any two cases one runs in all rounds of the other.
     """
     stride = 1
-    while -(-total // (2 * stride)) >= count:
+    while stride < total and -(-total // (2 * stride)) >= count:
         stride *= 2
     return stride
 

@@ -36,7 +36,7 @@ def _contest(results):
     ops = [op for op in results.ops(workloads.STORED) if op in (FORWARD, GRADIENT)]
     if not ops:
         return None
-    figure = Figure(figsize=(12, 4.2 * len(ops)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(13, 4.2 * len(ops)), dpi=110, layout="constrained")
     for axes, op in zip(figure.subplots(len(ops), 1, squeeze=False).flat, ops, strict=True):
         names = [n for n in results.workloads(op) if n in workloads.STORED]
         shown = [
@@ -51,7 +51,7 @@ def _contest(results):
                 label = "limit of this machine" if i == 0 else None
                 axes.hlines(limit, i - 0.42, i + 0.42, "black", "dotted", label=label)
         axes.set(title=f"{op}, float32, {threads} threads", ylabel="ms")
-        axes.legend(fontsize=8, ncols=2)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -70,7 +70,7 @@ def _bars(axes, results, op, names, contenders, unit):
             hatch=_HATCHES.get(contender.layout) if contender.is_ours else None,
             edgecolor="white",
         )
-        texts = ["" if np.isnan(h) else f"{h:.3g}" for h in heights]
+        texts = ["" if np.isnan(h) else f"{h:.0f}" if h >= 100 else f"{h:.3g}" for h in heights]
         axes.bar_label(bars, texts, fontsize=7, padding=1)
     axes.set_yscale("log")
     axes.set_xticks(range(len(names)), names)
@@ -82,7 +82,7 @@ def _serving(results):
     names = [n for n in workloads.SERVING if n in results.demands]
     if not names:
         return None
-    figure = Figure(figsize=(12, 4.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(14, 4.2), dpi=110, layout="constrained")
     titles = {FORWARD: "eager", FUNCTION: "inside a tf.function"}
     for axes, (op, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         shown = [c for c in results.contenders(op, names) if c.threads == results.threads]
@@ -92,7 +92,7 @@ def _serving(results):
         boxes = [f"{name[1:]} box{'es' if name != 'S1' else ''}" for name in names]
         axes.set_xticks(range(len(names)), boxes)
         axes.set(title=f"batch 1, {title}, {results.threads} threads", ylabel="us")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

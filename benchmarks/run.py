@@ -19,11 +19,9 @@ def main():
     opts.output_dir.mkdir(parents=True, exist_ok=True)
     budget = measure.Budget(opts.seconds, opts.min_rounds, max_rounds=24)
     machine_limits = limits.MachineLimits(opts.machine_limits, opts.threads)
-    machine_limits.measure()
     with contest.Contest(opts, budget) as race:
-        race.run()
+        race.run(between=machine_limits.measure)
         series = scaling.measure(race, max(opts.threads)) if opts.scaling else []
-    machine_limits.measure()  # again, for other programs may have disturbed the first
 
     found = results.Results(
         timings=race.timings,

@@ -31,10 +31,10 @@ class Series:
         return {**dataclasses.asdict(self), "slope": self.slope, "r_squared": self.r_squared}
 
 
-def _workload(rois, channels=256, size=(200, 272), bins=7, ratio=2):
+def _workload(rois, channels=256, bins=7, ratio=2):
     return workloads.Workload(
         rois=rois,
-        input_shape=(1, channels, *size),
+        input_shape=(1, channels, 200, 272),
         spatial_scale=0.25,
         output_size=(bins, bins),
         sampling_ratio=ratio,
@@ -44,8 +44,8 @@ def _workload(rois, channels=256, size=(200, 272), bins=7, ratio=2):
     )
 
 
-def _boxes(count, low=16, high=128, image=(800, 1088)):
-    return workloads.random_boxes(np.random.default_rng(4000), count, low, high, image)
+def _boxes(count, low=16, high=128):
+    return workloads.random_boxes(np.random.default_rng(4000), count, low, high, (800, 1088))
 
 
 def families():
@@ -55,11 +55,8 @@ def families():
         "output bins",
         [(200 * p * p, _workload(_boxes(200), bins=p)) for p in (5, 8, 11, 14, 17)],
     )
-    small = _boxes(500, image=(400, 544))
-    yield (
-        "channels",
-        [(c, _workload(small, channels=c, size=(100, 136))) for c in (64, 256, 512, 768, 1024)],
-    )
+    few = _boxes(250)  # and maps that fit in no cache
+    yield "channels", [(c, _workload(few, channels=c)) for c in (256, 448, 640, 832, 1024)]
     adaptive = []
     for share in (0.04, 0.2, 0.4, 0.6, 0.8, 1):
         side = 780 * share**0.5

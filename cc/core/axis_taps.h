@@ -9,6 +9,7 @@
 #ifndef TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
 #define TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -164,6 +165,51 @@ class AxisTaps {
   std::vector<W> weight_;
   std::vector<W> slope1_;
   std::vector<W> slope2_;
+};
+
+// Taps by pixel, for the gradient to the features.
+template <typename W>
+class PixelTaps {
+ public:
+  void Build(const TapsView<W>& taps, int64_t pooled) {
+    const int64_t count = taps.begin[pooled];
+    pixel_.clear();
+    begin_.assign(1, 0);
+    bin_.resize(count);
+    weight_.resize(count);
+    if (count == 0) return;
+    const auto [low, high] =
+        std::minmax_element(taps.pixel, taps.pixel + count);
+    const int64_t first = *low, span = *high - *low + 1;
+    // Counting sort, which keeps the bins of a pixel in their order.
+    place_.assign(span + 1, 0);
+    for (int64_t i = 0; i < count; ++i) ++place_[taps.pixel[i] - first + 1];
+    for (int64_t i = 0; i < span; ++i) {
+      place_[i + 1] += place_[i];
+      if (place_[i + 1] == place_[i]) continue;
+      pixel_.push_back(first + i);
+      begin_.push_back(place_[i + 1]);
+    }
+    for (int64_t p = 0; p < pooled; ++p) {
+      for (int64_t i = taps.begin[p]; i < taps.begin[p + 1]; ++i) {
+        const int64_t to = place_[taps.pixel[i] - first]++;
+        bin_[to] = p;
+        weight_[to] = taps.weight[i];
+      }
+    }
+  }
+
+  PixelTapsView<W> view() const {
+    return {static_cast<int64_t>(pixel_.size()), pixel_.data(), begin_.data(),
+            bin_.data(), weight_.data()};
+  }
+
+ private:
+  std::vector<int64_t> pixel_;
+  std::vector<int64_t> begin_;
+  std::vector<int64_t> bin_;
+  std::vector<W> weight_;
+  std::vector<int64_t> place_;
 };
 
 }  // namespace tf_roialign

@@ -282,45 +282,68 @@ void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
   });
 }
 
+// Two passes, row by row: first the rows of bins that touch a row of the map
+// are summed to one, then each of the row's pixels takes its share of it. A
+// pixel is loaded and stored once, however many bins touch it.
 template <typename T>
-void FeatureGrad(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
+void FeatureGrad(const BoxPixelTaps<Accumulator<T>>& taps, const T* grad_output,
                  int64_t channels, int64_t row_first, int64_t row_last,
-                 int64_t row_stride, Accumulator<T>* band) {
+                 int64_t row_stride, Accumulator<T>* band,
+                 Accumulator<T>* scratch) {
   using W = Accumulator<T>;
-  const TapsView<W>& y = taps.y;
-  const TapsView<W>& x = taps.x;
-  for (int64_t p = 0; p < taps.pooled_height; ++p) {
-    int64_t first = y.begin[p], last = y.begin[p + 1];
-    while (first < last && y.pixel[first] < row_first) ++first;
-    while (first < last && y.pixel[last - 1] >= row_last) --last;
-    if (first == last) continue;
-    const T* bins = grad_output + p * taps.pooled_width * channels;
-    ForEachBlock<T>(channels, [&](auto block, int64_t c) {
-      using B = decltype(block);
-      using V = typename B::V;
-      using A = Lanes<W, B::lanes>;
-      const T* bin = bins + c;
-      for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
-        V grad[B::vectors];
+  const PixelTapsView<W>& y = taps.y;
+  const PixelTapsView<W>& x = taps.x;
+  const int64_t bin_row = taps.pooled_width * channels;
+  int64_t first = 0, last = y.count;
+  while (first < last && y.pixel[first] < row_first) ++first;
+  while (first < last && y.pixel[last - 1] >= row_last) --last;
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    using V = typename B::V;
+    using A = Lanes<W, B::lanes>;
+    constexpr int kBlock = B::lanes * B::vectors;
+    static_assert(kBlock <= kMaxBlockChannels, "");
+    for (int64_t i = first; i < last; ++i) {
+      const T* bin = grad_output + c;
+      W* summed = scratch;
+      for (int64_t q = 0; q < taps.pooled_width; ++q) {
+        V sums[B::vectors] = {};
+        for (int64_t t = y.begin[i]; t < y.begin[i + 1]; ++t) {
+          const T* from = bin + y.bin[t] * bin_row;
 #pragma GCC unroll 16
-        for (int v = 0; v < B::vectors; ++v) {
-          grad[v] = B::L::Load(bin + v * B::lanes);
-        }
-        for (int64_t i = first; i < last; ++i) {
-          W* row = band + (y.pixel[i] - row_first) * row_stride + c;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            W* pixel = row + x.pixel[j] * channels;
-            const W weight = y.weight[i] * x.weight[j];
-#pragma GCC unroll 16
-            for (int v = 0; v < B::vectors; ++v) {
-              W* to = pixel + v * B::lanes;
-              A::Store(A::Load(to) + weight * grad[v], to);
-            }
+          for (int v = 0; v < B::vectors; ++v) {
+            sums[v] += y.weight[t] * B::L::Load(from + v * B::lanes);
           }
         }
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          A::Store(sums[v], summed + v * B::lanes);
+        }
+        bin += channels;
+        summed += kBlock;
       }
-    });
-  }
+      W* row = band + (y.pixel[i] - row_first) * row_stride + c;
+      for (int64_t j = 0; j < x.count; ++j) {
+        W* pixel = row + x.pixel[j] * channels;
+        V sums[B::vectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          sums[v] = A::Load(pixel + v * B::lanes);
+        }
+        for (int64_t t = x.begin[j]; t < x.begin[j + 1]; ++t) {
+          const W* from = scratch + x.bin[t] * kBlock;
+#pragma GCC unroll 16
+          for (int v = 0; v < B::vectors; ++v) {
+            sums[v] += x.weight[t] * A::Load(from + v * B::lanes);
+          }
+        }
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          A::Store(sums[v], pixel + v * B::lanes);
+        }
+      }
+    }
+  });
 }
 
 // <a, b> over channels.

@@ -21,6 +21,17 @@ struct BoxTaps {
   TapsView<W> x;
 };
 
+// The same by pixel.
+template <typename W>
+struct BoxPixelTaps {
+  int64_t pooled_width;
+  PixelTapsView<W> y;
+  PixelTapsView<W> x;
+};
+
+// Channels that a kernel holds in registers at once, at most.
+constexpr int64_t kMaxBlockChannels = 256;
+
 // T: the dtype of features. Channels come last: features [H, W, C], output
 // [PH, PW, C]. Features of another layout are brought into this one first.
 template <typename T>
@@ -31,10 +42,11 @@ struct CpuKernels {
                   int64_t channels, T* output);
 
   // Adds a box's gradient to the rows [row_first, row_last) of the map;
-  // `band` is row_first's first element.
-  void (*feature_grad)(const BoxTaps<W>& taps, const T* grad_output,
+  // `band` is row_first's first element. `scratch` holds pooled_width *
+  // min(channels, kMaxBlockChannels) elements.
+  void (*feature_grad)(const BoxPixelTaps<W>& taps, const T* grad_output,
                        int64_t channels, int64_t row_first, int64_t row_last,
-                       int64_t row_stride, W* band);
+                       int64_t row_stride, W* band, W* scratch);
 
   // grad: d / d(x1, y1, x2, y2). The taps need slopes.
   void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,

@@ -42,6 +42,27 @@ class BoxTapsBuilder {
   AxisTaps<W> x_;
 };
 
+// A box's taps by pixel.
+template <typename W>
+class BoxPixelTapsBuilder {
+ public:
+  template <typename B>
+  void Build(const Params& params, const Sizes& sizes, const BoxAxes<B>& axes,
+             BoxTapsBuilder<W>* builder) {
+    const BoxTaps<W> taps = builder->Build(params, sizes, axes);
+    y_.Build(taps.y, params.pooled_height);
+    x_.Build(taps.x, params.pooled_width);
+  }
+
+  BoxPixelTaps<W> view(const Params& params) const {
+    return {params.pooled_width, y_.view(), x_.view()};
+  }
+
+ private:
+  PixelTaps<W> y_;
+  PixelTaps<W> x_;
+};
+
 template <typename T>
 T NaN() {
   if constexpr (std::is_same_v<T, Half>) {
@@ -122,6 +143,17 @@ class BoxesByImage {
     return entries_.data() + end_[image];
   }
 
+  // Heights and widths of the windows of all boxes.
+  double edge_pixels() const {
+    double pixels = 0;
+    for (size_t n = 0; n < end_.size(); ++n) {
+      for (const Entry* entry = begin(n); entry != end(n); ++entry) {
+        pixels += double(entry->rows.length() + entry->columns.length());
+      }
+    }
+    return pixels;
+  }
+
   // Pixels in the windows of all boxes.
   double window_pixels() const {
     double pixels = 0;
@@ -139,6 +171,62 @@ class BoxesByImage {
   std::vector<Entry> entries_;
 };
 
+// The taps of the boxes of a feature gradient. Every owner of a part of the map
+// asks for all boxes that touch it, so they are made once for all owners,
+// unless they would take more memory than this; then each makes its own.
+constexpr double kTapTableBytes = 64 << 20;
+
+template <typename W, typename B>
+class TapTable {
+ public:
+  TapTable(const CpuContext& context, const Params& params, const Sizes& sizes,
+           const BoxTable<B>& boxes, const BoxesByImage& by_image)
+      : params_(params), sizes_(sizes), boxes_(boxes) {
+    // A tap takes about 40 bytes, and a pixel has one or two.
+    const double bytes =
+        80.0 * (by_image.edge_pixels() +
+                double(boxes.count) *
+                    double(params.pooled_height + params.pooled_width));
+    if (bytes > kTapTableBytes) return;
+    table_.resize(boxes.count);
+    context.parallel_for(boxes.count, 2000, [&](int64_t first, int64_t last) {
+      BoxTapsBuilder<W> builder;
+      for (int64_t k = first; k < last; ++k) Build(k, &builder, &table_[k]);
+    });
+  }
+
+  // One for each thread.
+  class Reader {
+   public:
+    explicit Reader(const TapTable& table) : table_(table) {}
+
+    BoxPixelTaps<W> Get(int64_t box) {
+      if (!table_.table_.empty()) {
+        return table_.table_[box].view(table_.params_);
+      }
+      table_.Build(box, &builder_, &taps_);
+      return taps_.view(table_.params_);
+    }
+
+   private:
+    const TapTable& table_;
+    BoxTapsBuilder<W> builder_;
+    BoxPixelTapsBuilder<W> taps_;
+  };
+
+ private:
+  void Build(int64_t k, BoxTapsBuilder<W>* builder,
+             BoxPixelTapsBuilder<W>* taps) const {
+    taps->Build(params_, sizes_, MakeBoxAxes(params_, boxes_.coordinates(k)),
+                builder);
+  }
+
+  const Params& params_;
+  const Sizes& sizes_;
+  const BoxTable<B>& boxes_;
+  std::vector<BoxPixelTapsBuilder<W>> table_;
+};
+
 // Rows of gradient that one owner holds in cache at a time, in bytes.
 constexpr int64_t kBandBytes = 512 * 1024;
 
@@ -149,6 +237,7 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const BoxesByImage by_image(params, sizes, boxes);
+  const TapTable<W, B> table(context, params, sizes, boxes, by_image);
   const int64_t row_stride = sizes.width * sizes.channels;
   const int64_t box_stride =
       params.pooled_height * params.pooled_width * sizes.channels;
@@ -161,7 +250,8 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
 
   context.parallel_for(
       sizes.batch * bands, band_cost, [&](int64_t first, int64_t last) {
-        BoxTapsBuilder<W> builder;
+        typename TapTable<W, B>::Reader taps(table);
+        std::vector<W> summed(params.pooled_width * kMaxBlockChannels);
         std::vector<W> scratch;
         for (int64_t unit = first; unit < last; ++unit) {
           const int64_t image = unit / bands;
@@ -185,12 +275,10 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
                 entry->rows.last <= row_first) {
               continue;
             }
-            const BoxTaps<W> taps = builder.Build(
-                params, sizes,
-                MakeBoxAxes(params, boxes.coordinates(entry->box)));
-            kernels.feature_grad(taps, grad_output + entry->box * box_stride,
+            kernels.feature_grad(taps.Get(entry->box),
+                                 grad_output + entry->box * box_stride,
                                  sizes.channels, row_first, row_last,
-                                 row_stride, band);
+                                 row_stride, band, summed.data());
           }
           if constexpr (!std::is_same_v<T, W>) kernels.round(band, count, out);
         }
@@ -396,6 +484,7 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
                      const T* grad_output, T* grad_features) {
   using W = Accumulator<T>;
   const BoxesByImage by_image(params, sizes, boxes);
+  const TapTable<W, B> table(context, params, sizes, boxes, by_image);
   const ChannelBlocks blocks(sizes);
   const int64_t plane = sizes.height * sizes.width;
   const int64_t bins = params.pooled_height * params.pooled_width;
@@ -406,6 +495,8 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
   context.parallel_for(
       blocks.count, unit_cost, [&](int64_t first, int64_t last) {
         BlockScratch<T> scratch(context, params, sizes);
+        typename TapTable<W, B>::Reader taps(table);
+        std::vector<W> summed(params.pooled_width * kBlockChannels);
         for (int64_t unit = first; unit < last; ++unit) {
           const int64_t n = blocks.image(unit), channel = blocks.first(unit);
           const int64_t channels = blocks.size(unit);
@@ -413,15 +504,12 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
           for (auto* entry = by_image.begin(n); entry != by_image.end(n);
                ++entry) {
             if (!entry->touches_map()) continue;
-            const BoxTaps<W> taps = scratch.taps.Build(
-                params, sizes,
-                MakeBoxAxes(params, boxes.coordinates(entry->box)));
             const W* upstream = scratch.LoadBins(
                 grad_output + (entry->box * sizes.channels + channel) * bins,
                 channels);
-            scratch.kernels.feature_grad(taps, upstream, channels, 0,
-                                         sizes.height, sizes.width * channels,
-                                         map);
+            scratch.kernels.feature_grad(
+                taps.Get(entry->box), upstream, channels, 0, sizes.height,
+                sizes.width * channels, map, summed.data());
           }
           scratch.StoreMap(
               channels, grad_features + (n * sizes.channels + channel) * plane);

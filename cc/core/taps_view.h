@@ -18,6 +18,17 @@ struct TapsView {
   const W* slope2;
 };
 
+// The same taps the other way round: for each pixel that is touched, ascending,
+// the bins that touch it are [begin[i], begin[i + 1]).
+template <typename W>
+struct PixelTapsView {
+  int64_t count;
+  const int64_t* pixel;
+  const int64_t* begin;
+  const int64_t* bin;
+  const W* weight;
+};
+
 }  // namespace tf_roialign
 
 #endif  // TF_ROIALIGN_CC_CORE_TAPS_VIEW_H_

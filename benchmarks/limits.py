@@ -86,12 +86,23 @@ def demands(workload):
 
 
 class MachineLimits:
-    """What the program `machine_limits` measured; the best of several calls."""
+    """What the program `machine_limits` measured.
+
+    Called several times during a run, for what a virtual machine gets changes: two virtual
+    cores may have one path to the memory, and later one each.
+
+    Attributes:
+      values: Medians over the calls, by kind, number of threads and name.
+      lowest: Likewise the least of the calls.
+      highest: Likewise the best.
+      problem: Why there are none, if there are none.
+    """
 
     def __init__(self, program, threads):
         self.command = [str(program), *map(str, threads)]
-        self.values = {}
+        self.values, self.lowest, self.highest = {}, {}, {}
         self.problem = None
+        self._calls = []
 
     def measure(self):
         try:
@@ -102,11 +113,22 @@ class MachineLimits:
         if done.returncode:
             self.problem = done.stderr.strip()
             return
-        for kind, by_threads in json.loads(done.stdout).items():
-            for threads, by_name in by_threads.items():
-                best = self.values.setdefault(kind, {}).setdefault(int(threads), {})
-                for name, value in by_name.items():
-                    best[name] = max(value, best.get(name, 0))
+        self._calls.append(json.loads(done.stdout))
+        self.values = self._over_calls(np.median)
+        self.lowest = self._over_calls(min)
+        self.highest = self._over_calls(max)
+
+    def _over_calls(self, summary):
+        return {
+            kind: {
+                int(threads): {
+                    name: float(summary([call[kind][threads][name] for call in self._calls]))
+                    for name in by_name
+                }
+                for threads, by_name in by_threads.items()
+            }
+            for kind, by_threads in self._calls[0].items()
+        }
 
     def seconds(self, demand, threads, item_size=4):
         """(by memory, by arithmetic); the limit is the larger one."""

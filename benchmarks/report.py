@@ -29,7 +29,11 @@ def as_json(results):
     return {
         "machine": results.machine,
         "versions": results.versions,
-        "machine_limits": results.limits.values,
+        "machine_limits": {
+            "median": results.limits.values,
+            "lowest": results.limits.lowest,
+            "highest": results.limits.highest,
+        },
         "disturbance": results.disturbance,
         "timings": [
             {
@@ -161,6 +165,10 @@ def _number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def _measured(value, low, high):
+    return f"{_number(value)} ({_number(low)}-{_number(high)})"
+
+
 def _limit(results):
     if not results.limits.values:
         return f"Absent: {results.limits.problem}"
@@ -168,8 +176,15 @@ def _limit(results):
     for kind, unit in [("bandwidth", "GB/s"), ("multiply_adds", "1e9 multiply-adds/s")]:
         by_threads = results.limits.values[kind]
         names = list(next(iter(by_threads.values())))
-        rows = [[t, *[_number(v[n]) for n in names]] for t, v in by_threads.items()]
-        parts.append(f"Measured, {unit}:\n\n" + table(["threads", *names], rows))
+        low, high = results.limits.lowest[kind], results.limits.highest[kind]
+        rows = [
+            [t, *[_measured(v[n], low[t][n], high[t][n]) for n in names]]
+            for t, v in by_threads.items()
+        ]
+        parts.append(
+            f"Measured after each workload, {unit}, median (range):\n\n"
+            + table(["threads", *names], rows)
+        )
     rows = []
     for name in results.demands:
         for op in limits.OPS:
@@ -197,7 +212,7 @@ def _limit(results):
     header = ["workload", "op", "threads", "MB", "1e6 multiply-adds", "memory ms"]
     header += ["arithmetic ms", "ours ms", "ours / limit", "fresh pages ms (4 KiB / huge)"]
     parts.append(
-        "The limit is the larger of `memory ms` (at the best copy bandwidth) and `arithmetic "
+        "The limit is the larger of `memory ms` (at the quicker of the two copies) and `arithmetic "
         "ms`; ours is NHWC float32. `fresh pages`: what writing the output's memory takes "
         "when the system has to supply it first; it is no part of the limit.\n\n"
         + table(header, rows)

@@ -15,7 +15,7 @@
 
 #include "cc/core/cpu_kernels.h"
 
-#if defined(__F16C__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -69,14 +69,13 @@ TF_ROIALIGN_INLINE To Convert(From from) {
   return __builtin_convertvector(from, To);
 }
 
-// Loads and stores kLanes features as accumulators.
+// Loads kLanes features as accumulators, and packs accumulators to the bits of
+// features.
 template <typename T, int kLanes>
 struct Lanes {  // float, double
   using V = Vector<T, kLanes>;
   static TF_ROIALIGN_INLINE V Load(const T* from) { return LoadBits<V>(from); }
-  static TF_ROIALIGN_INLINE void Store(V v, T* to) {
-    std::memcpy(to, &v, sizeof(v));
-  }
+  static TF_ROIALIGN_INLINE V Pack(V v) { return v; }
 };
 
 template <int kLanes>
@@ -84,16 +83,41 @@ struct Lanes<BFloat16, kLanes> {
   using V = Vector<float, kLanes>;
   using U32 = Vector<uint32_t, kLanes>;
   using U16 = Vector<uint16_t, kLanes>;
-  static TF_ROIALIGN_INLINE V Load(const BFloat16* from) {
-    return BitCast<V>(Convert<U32>(LoadBits<U16>(from)) << 16);
+
+  // GCC 12 converts a half vector at a time, unless it is told the instruction.
+  static TF_ROIALIGN_INLINE U32 Widen(U16 v) {
+#if defined(__AVX512F__)
+    if constexpr (kLanes == 16) {
+      return BitCast<U32>(
+          _mm512_maskz_cvtepu16_epi32(0xffff, BitCast<__m256i>(v)));
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (kLanes == 8) {
+      return BitCast<U32>(_mm256_cvtepu16_epi32(BitCast<__m128i>(v)));
+    }
+#endif
+    return Convert<U32>(v);
   }
-  static TF_ROIALIGN_INLINE void Store(V v, BFloat16* to) {
+  static TF_ROIALIGN_INLINE U16 Narrow(U32 v) {
+#if defined(__AVX512F__)
+    if constexpr (kLanes == 16) {
+      return BitCast<U16>(
+          _mm512_maskz_cvtepi32_epi16(0xffff, BitCast<__m512i>(v)));
+    }
+#endif
+    return Convert<U16>(v);
+  }
+
+  static TF_ROIALIGN_INLINE V Load(const BFloat16* from) {
+    return BitCast<V>(Widen(LoadBits<U16>(from)) << 16);
+  }
+  static TF_ROIALIGN_INLINE U16 Pack(V v) {
     const U32 bits = BitCast<U32>(v);
     const U32 is_nan = BitCast<U32>(v != v);
     const U32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const U32 quiet = (bits >> 16) | 0x40u;
-    const U16 result = Convert<U16>((is_nan & quiet) | (~is_nan & rounded));
-    std::memcpy(to, &result, sizeof(result));
+    return Narrow((is_nan & quiet) | (~is_nan & rounded));
   }
 };
 
@@ -103,9 +127,7 @@ struct Lanes<BFloat16, 1> {
   static TF_ROIALIGN_INLINE V Load(const BFloat16* from) {
     return ToFloat(*from);
   }
-  static TF_ROIALIGN_INLINE void Store(V v, BFloat16* to) {
-    *to = ToBFloat16(v);
-  }
+  static TF_ROIALIGN_INLINE BFloat16 Pack(V v) { return ToBFloat16(v); }
 };
 
 // The vector form of ToFloat(Half) and ToHalf, for targets without F16C.
@@ -128,7 +150,7 @@ struct Lanes<Half, kLanes> {
                      (~(is_special | is_subnormal) & normal);
     return BitCast<V>(bits | ((half & 0x8000u) << 16));
   }
-  static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
+  static TF_ROIALIGN_INLINE U16 Pack(V v) {
     const U32 all = BitCast<U32>(v);
     const U32 sign = (all >> 16) & 0x8000u;
     const U32 bits = all & 0x7fffffffu;
@@ -141,8 +163,7 @@ struct Lanes<Half, kLanes> {
     U32 half = (is_small & small) | (~is_small & normal);
     half = (is_huge & 0x7c00u) | (~is_huge & half);
     half = (is_nan & 0x7e00u) | (~is_nan & half);
-    const U16 result = Convert<U16>(half | sign);
-    std::memcpy(to, &result, sizeof(result));
+    return Convert<U16>(half | sign);
   }
 };
 
@@ -150,7 +171,7 @@ template <>
 struct Lanes<Half, 1> {
   using V = float;
   static TF_ROIALIGN_INLINE V Load(const Half* from) { return ToFloat(*from); }
-  static TF_ROIALIGN_INLINE void Store(V v, Half* to) { *to = ToHalf(v); }
+  static TF_ROIALIGN_INLINE Half Pack(V v) { return ToHalf(v); }
 };
 
 #if defined(__F16C__)
@@ -163,9 +184,8 @@ struct Lanes<Half, 4> {
     return BitCast<V>(
         _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
-  static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(to),
-                     _mm_cvtps_ph(BitCast<__m128>(v), kNearestEven));
+  static TF_ROIALIGN_INLINE int64_t Pack(V v) {
+    return _mm_cvtsi128_si64(_mm_cvtps_ph(BitCast<__m128>(v), kNearestEven));
   }
 };
 
@@ -176,9 +196,8 @@ struct Lanes<Half, 8> {
     return BitCast<V>(_mm256_cvtph_ps(
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
   }
-  static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm256_cvtps_ph(BitCast<__m256>(v), kNearestEven));
+  static TF_ROIALIGN_INLINE __m128i Pack(V v) {
+    return _mm256_cvtps_ph(BitCast<__m256>(v), kNearestEven);
   }
 };
 #endif
@@ -192,22 +211,59 @@ struct Lanes<Half, 16> {
     return BitCast<V>(_mm512_maskz_cvtph_ps(
         0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
   }
-  static TF_ROIALIGN_INLINE void Store(V v, Half* to) {
-    _mm256_storeu_si256(
-        reinterpret_cast<__m256i*>(to),
-        _mm512_maskz_cvtps_ph(0xffff, BitCast<__m512>(v), kNearestEven));
+  static TF_ROIALIGN_INLINE __m256i Pack(V v) {
+    return _mm512_maskz_cvtps_ph(0xffff, BitCast<__m512>(v), kNearestEven);
   }
 };
 #endif
 
+// Past the caches, if kStream: for what is larger than they are and only
+// written. Then `to` has to be aligned to a cache line, or to the vector.
+template <bool kStream, typename Bits>
+TF_ROIALIGN_INLINE void StoreBits(Bits bits, void* to) {
+#if defined(__AVX512F__)
+  if constexpr (kStream && sizeof(bits) == 64) {
+    _mm512_stream_si512(static_cast<__m512i*>(to), BitCast<__m512i>(bits));
+    return;
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (kStream && sizeof(bits) == 32) {
+    _mm256_stream_si256(static_cast<__m256i*>(to), BitCast<__m256i>(bits));
+    return;
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (kStream && sizeof(bits) == 16) {
+    _mm_stream_si128(static_cast<__m128i*>(to), BitCast<__m128i>(bits));
+    return;
+  }
+#endif
+  std::memcpy(to, &bits, sizeof(bits));
+}
+
+void StreamFence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+template <typename T, int kLanes, bool kStream = false, typename V>
+TF_ROIALIGN_INLINE void Store(V v, T* to) {
+  StoreBits<kStream>(Lanes<T, kLanes>::Pack(v), to);
+}
+
+// By halves.
 template <typename W, int kLanes>
 TF_ROIALIGN_INLINE W Sum(Vector<W, kLanes> v) {
   if constexpr (kLanes == 1) {
     return v;
   } else {
-    W sum = 0;
-    for (int i = 0; i < kLanes; ++i) sum += v[i];
-    return sum;
+    struct Halves {
+      Vector<W, kLanes / 2> low, high;
+    };
+    const Halves halves = BitCast<Halves>(v);
+    return Sum<W, kLanes / 2>(halves.low + halves.high);
   }
 }
 
@@ -219,6 +275,7 @@ struct Block {
   using V = typename L::V;
   static constexpr int lanes = kLanes;
   static constexpr int vectors = kVectors;
+  static constexpr int bytes = kVectors * kLanes * sizeof(T);
 };
 
 template <typename T>
@@ -248,9 +305,44 @@ TF_ROIALIGN_INLINE void ForEachBlock(int64_t channels, const Visit& visit) {
 
 // ---- Operators ------------------------------------------------------------
 
-template <typename T>
-void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
-             int64_t row_stride, int64_t channels, T* output) {
+// Half a first cache. What is prefetched beyond that would be gone again.
+constexpr int64_t kPrefetchBytes = 24 * 1024;
+
+// Taps of bin row p + 1 whose rows no earlier bin row has touched, if their
+// pixels may stay in the first cache until they are needed; else none.
+struct NewRows {
+  int64_t first;
+  int64_t last;
+};
+
+template <typename W>
+TF_ROIALIGN_INLINE NewRows RowsToPrefetch(const BoxTaps<W>& taps, int64_t p,
+                                          int64_t pixel_bytes) {
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  const int64_t columns = x.begin[taps.pooled_width];
+  if (p + 1 == taps.pooled_height || columns == 0) return {0, 0};
+  NewRows rows = {y.begin[p + 1], y.begin[p + 2]};
+  const int64_t seen = rows.first > 0 ? y.pixel[rows.first - 1] : -1;
+  while (rows.first < rows.last && y.pixel[rows.first] <= seen) ++rows.first;
+  const int64_t width = x.pixel[columns - 1] - x.pixel[0] + 1;
+  if ((rows.last - rows.first) * width * pixel_bytes > kPrefetchBytes) {
+    return {0, 0};
+  }
+  return rows;
+}
+
+template <typename B>
+TF_ROIALIGN_INLINE void Prefetch(const void* pixel) {
+#pragma GCC unroll 16
+  for (int b = 0; b < B::bytes; b += 64) {
+    __builtin_prefetch(static_cast<const char*>(pixel) + b);
+  }
+}
+
+template <typename T, bool kStream>
+void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
+                 int64_t row_stride, int64_t channels, T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -260,8 +352,20 @@ void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
     using V = typename B::V;
     T* bin = output + c;
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
+      const NewRows ahead =
+          RowsToPrefetch(taps, p, B::lanes * B::vectors * sizeof(T));
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         V sums[B::vectors] = {};
+        if (ahead.first < ahead.last) {
+          const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
+          for (int64_t i = ahead.first; i < ahead.last; ++i) {
+            const T* row = image + y.pixel[i] * row_stride + c;
+            for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+              if (x.pixel[j] <= seen) continue;
+              Prefetch<B>(row + x.pixel[j] * channels);
+            }
+          }
+        }
         for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
           const T* row = image + y.pixel[i] * row_stride + c;
           for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
@@ -275,38 +379,161 @@ void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
         }
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
-          B::L::Store(sums[v], bin + v * B::lanes);
+          Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
         }
       }
     }
   });
 }
 
+// The columns from the first to the last that a box touches.
+template <typename W>
+TF_ROIALIGN_INLINE Span TouchedColumns(const BoxTaps<W>& taps) {
+  const TapsView<W>& x = taps.x;
+  Span columns = {INT64_MAX, 0};
+  for (int64_t j = 0; j < x.begin[taps.pooled_width]; ++j) {
+    if (x.pixel[j] < columns.first) columns.first = x.pixel[j];
+    if (x.pixel[j] >= columns.last) columns.last = x.pixel[j] + 1;
+  }
+  return columns;
+}
+
+// So that a row of sums stays in the first cache.
+constexpr int64_t kMaxSummedColumns = 24;
+
+// Whether it takes fewer loads and stores to sum the rows of a bin row first
+// than to take each bin by itself: it does where bins share pixels, as those of
+// a box smaller than its output.
+template <typename W>
+TF_ROIALIGN_INLINE bool SeparablePays(const BoxTaps<W>& taps,
+                                      const Span& columns) {
+  const int64_t width = columns.length();
+  if (width <= 0 || width > kMaxSummedColumns) return false;
+  const int64_t y_taps = taps.y.begin[taps.pooled_height];
+  const int64_t x_taps = taps.x.begin[taps.pooled_width];
+  return y_taps * width + taps.pooled_height * (width + x_taps) <
+         y_taps * x_taps;
+}
+
+// The same as ForwardBins in two passes for each row of bins: along y for all
+// columns, then along x.
+template <typename T, bool kStream>
+void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
+                      const T* image, int64_t row_stride, int64_t channels,
+                      T* output) {
+  using W = Accumulator<T>;
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    using V = typename B::V;
+    V summed[kMaxSummedColumns * B::vectors];
+    T* bin = output + c;
+    for (int64_t p = 0; p < taps.pooled_height; ++p) {
+      for (int64_t column = 0; column < columns.length(); ++column) {
+        const T* top = image + (columns.first + column) * channels + c;
+        V sums[B::vectors] = {};
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          const T* pixel = top + y.pixel[i] * row_stride;
+#pragma GCC unroll 16
+          for (int v = 0; v < B::vectors; ++v) {
+            sums[v] += y.weight[i] * B::L::Load(pixel + v * B::lanes);
+          }
+        }
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          summed[column * B::vectors + v] = sums[v];
+        }
+      }
+      for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+        V sums[B::vectors] = {};
+        for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+          const V* from = summed + (x.pixel[j] - columns.first) * B::vectors;
+#pragma GCC unroll 16
+          for (int v = 0; v < B::vectors; ++v) {
+            sums[v] += x.weight[j] * from[v];
+          }
+        }
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
+        }
+      }
+    }
+  });
+}
+
+template <typename T>
+void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
+             int64_t row_stride, int64_t channels, bool stream, T* output) {
+  const Span columns = TouchedColumns(taps);
+  if (SeparablePays(taps, columns)) {
+    (stream ? ForwardSeparable<T, true>
+            : ForwardSeparable<T, false>)(taps, columns, image, row_stride,
+                                          channels, output);
+  } else {
+    (stream ? ForwardBins<T, true>
+            : ForwardBins<T, false>)(taps, image, row_stride, channels, output);
+  }
+}
+
+// Bins to prefetch: `rows` rows of `columns` bins.
+template <typename T>
+struct BinsAhead {
+  const T* first = nullptr;
+  int64_t rows = 0;
+  int64_t columns = 0;
+};
+
+// What the next row of a map needs of the upstream and this one did not; after
+// the last row, what the next box's first row needs.
+template <typename T>
+TF_ROIALIGN_INLINE BinsAhead<T> NextBins(const TilePart<T>& part, int64_t i,
+                                         const TilePart<T>* next,
+                                         int64_t channels) {
+  const TilePart<T>* of = &part;
+  int64_t seen = -1;
+  if (i + 1 < part.rows.last) {
+    seen = part.taps.y.bin[part.taps.y.begin[i + 1] - 1];
+    ++i;
+  } else if (next != nullptr) {
+    of = next;
+    i = next->rows.first;
+  } else {
+    return {};
+  }
+  const auto& y = of->taps.y;
+  int64_t first = y.begin[i];
+  const int64_t last = y.begin[i + 1];
+  while (first < last && y.bin[first] <= seen) ++first;
+  if (first == last) return {};
+  return {
+      of->grad_output +
+          (y.bin[first] * of->taps.pooled_width + of->bins.first) * channels,
+      last - first, of->bins.length()};
+}
+
 // Two passes, row by row: first the rows of bins that touch a row of the map
 // are summed to one, then each of the row's pixels takes its share of it. A
 // pixel is loaded and stored once, however many bins touch it.
 template <typename T>
-void FeatureGrad(const BoxPixelTaps<Accumulator<T>>& taps, const T* grad_output,
-                 int64_t channels, int64_t row_first, int64_t row_last,
-                 int64_t row_stride, Accumulator<T>* band,
+void FeatureGrad(const TilePart<T>& part, const TilePart<T>* next,
+                 int64_t channels, int64_t row_stride, Accumulator<T>* map,
                  Accumulator<T>* scratch) {
   using W = Accumulator<T>;
-  const PixelTapsView<W>& y = taps.y;
-  const PixelTapsView<W>& x = taps.x;
-  const int64_t bin_row = taps.pooled_width * channels;
-  int64_t first = 0, last = y.count;
-  while (first < last && y.pixel[first] < row_first) ++first;
-  while (first < last && y.pixel[last - 1] >= row_last) --last;
+  const PixelTapsView<W>& y = part.taps.y;
+  const PixelTapsView<W>& x = part.taps.x;
+  const int64_t bin_row = part.taps.pooled_width * channels;
   ForEachBlock<T>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
     using V = typename B::V;
     using A = Lanes<W, B::lanes>;
     constexpr int kBlock = B::lanes * B::vectors;
     static_assert(kBlock <= kMaxBlockChannels, "");
-    for (int64_t i = first; i < last; ++i) {
-      const T* bin = grad_output + c;
-      W* summed = scratch;
-      for (int64_t q = 0; q < taps.pooled_width; ++q) {
+    for (int64_t i = part.rows.first; i < part.rows.last; ++i) {
+      for (int64_t q = part.bins.first; q < part.bins.last; ++q) {
+        const T* bin = part.grad_output + q * channels + c;
+        W* summed = scratch + q * kBlock;
         V sums[B::vectors] = {};
         for (int64_t t = y.begin[i]; t < y.begin[i + 1]; ++t) {
           const T* from = bin + y.bin[t] * bin_row;
@@ -317,13 +544,21 @@ void FeatureGrad(const BoxPixelTaps<Accumulator<T>>& taps, const T* grad_output,
         }
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
-          A::Store(sums[v], summed + v * B::lanes);
+          Store<W, B::lanes>(sums[v], summed + v * B::lanes);
         }
-        bin += channels;
-        summed += kBlock;
       }
-      W* row = band + (y.pixel[i] - row_first) * row_stride + c;
-      for (int64_t j = 0; j < x.count; ++j) {
+      BinsAhead<T> ahead = NextBins(part, i, next, channels);
+      int64_t column = 0;
+      W* row = map + y.pixel[i] * row_stride + c;
+      for (int64_t j = part.columns.first; j < part.columns.last; ++j) {
+        if (ahead.rows > 0) {
+          Prefetch<B>(ahead.first + column * channels + c);
+          if (++column == ahead.columns) {
+            column = 0;
+            --ahead.rows;
+            ahead.first += bin_row;
+          }
+        }
         W* pixel = row + x.pixel[j] * channels;
         V sums[B::vectors];
 #pragma GCC unroll 16
@@ -339,88 +574,94 @@ void FeatureGrad(const BoxPixelTaps<Accumulator<T>>& taps, const T* grad_output,
         }
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
-          A::Store(sums[v], pixel + v * B::lanes);
+          Store<W, B::lanes>(sums[v], pixel + v * B::lanes);
         }
       }
     }
   });
 }
 
-// <a, b> over channels.
-template <typename T>
-TF_ROIALIGN_INLINE double Dot(const T* a, const T* b, int64_t channels) {
-  double sum = 0;
-  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    constexpr int kSums = B::vectors < 4 ? B::vectors : 4;
-    typename B::V sums[kSums] = {};
-#pragma GCC unroll 16
-    for (int v = 0; v < B::vectors; ++v) {
-      sums[v % kSums] +=
-          B::L::Load(a + c + v * B::lanes) * B::L::Load(b + c + v * B::lanes);
-    }
-    typename B::V total = sums[0];
-    for (int s = 1; s < kSums; ++s) total += sums[s];
-    sum += Sum<Accumulator<T>, B::lanes>(total);
-  });
-  return sum;
-}
-
-// Collects g^T (dA / d box) f from the products of one upstream bin with the
-// pixels that it touches.
-struct BoxGradSum {
-  double x1 = 0, y1 = 0, x2 = 0, y2 = 0;
-
-  template <typename W>
-  TF_ROIALIGN_INLINE void Add(const BoxTaps<W>& taps, int64_t i, int64_t j,
-                              double product) {
-    const double along_y = taps.y.weight[i] * product;
-    const double along_x = taps.x.weight[j] * product;
-    x1 += along_y * taps.x.slope1[j];
-    x2 += along_y * taps.x.slope2[j];
-    y1 += along_x * taps.y.slope1[i];
-    y2 += along_x * taps.y.slope2[i];
-  }
-
-  void Store(double grad[4]) const {
-    grad[0] = x1;
-    grad[1] = y1;
-    grad[2] = x2;
-    grad[3] = y2;
-  }
-};
-
+// g^T (dA / d box) f. The products of a bin's upstream with the pixels that it
+// touches stay vectors, weighed along x and then along y, until the bin is
+// done.
 template <typename T>
 void BoxGrad(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
              const T* image, int64_t row_stride, int64_t channels,
              double grad[4]) {
-  const auto& y = taps.y;
-  const auto& x = taps.x;
-  BoxGradSum sum;
-  const T* bin = grad_output;
-  for (int64_t p = 0; p < taps.pooled_height; ++p) {
-    for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
-      for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-        const T* row = image + y.pixel[i] * row_stride;
-        for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-          sum.Add(taps, i, j, Dot(bin, row + x.pixel[j] * channels, channels));
+  using W = Accumulator<T>;
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  double x1 = 0, y1 = 0, x2 = 0, y2 = 0;
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    using V = typename B::V;
+    constexpr int kSums = B::vectors < 4 ? B::vectors : 4;
+    const T* bin = grad_output + c;
+    for (int64_t p = 0; p < taps.pooled_height; ++p) {
+      for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+        Prefetch<B>(bin + 2 * channels);
+        V upstream[B::vectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < B::vectors; ++v) {
+          upstream[v] = B::L::Load(bin + v * B::lanes);
         }
+        V bin_x1 = {}, bin_x2 = {}, bin_y1 = {}, bin_y2 = {};
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          const T* row = image + y.pixel[i] * row_stride + c;
+          V row_x1 = {}, row_x2 = {}, row_y = {};
+          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+            const T* pixel = row + x.pixel[j] * channels;
+            V products[kSums] = {};
+#pragma GCC unroll 16
+            for (int v = 0; v < B::vectors; ++v) {
+              products[v % kSums] +=
+                  upstream[v] * B::L::Load(pixel + v * B::lanes);
+            }
+#pragma GCC unroll 4
+            for (int s = 1; s < kSums; ++s) products[0] += products[s];
+            row_x1 += x.slope1[j] * products[0];
+            row_x2 += x.slope2[j] * products[0];
+            row_y += x.weight[j] * products[0];
+          }
+          bin_x1 += y.weight[i] * row_x1;
+          bin_x2 += y.weight[i] * row_x2;
+          bin_y1 += y.slope1[i] * row_y;
+          bin_y2 += y.slope2[i] * row_y;
+        }
+        x1 += Sum<W, B::lanes>(bin_x1);
+        y1 += Sum<W, B::lanes>(bin_y1);
+        x2 += Sum<W, B::lanes>(bin_x2);
+        y2 += Sum<W, B::lanes>(bin_y2);
       }
     }
-  }
-  sum.Store(grad);
+  });
+  grad[0] = x1;
+  grad[1] = y1;
+  grad[2] = x2;
+  grad[3] = y2;
 }
 
-template <typename T>
-void Round(const Accumulator<T>* from, int64_t count, T* to) {
+template <typename T, bool kStream>
+TF_ROIALIGN_INLINE void PackAll(const Accumulator<T>* from, int64_t count,
+                                T* to) {
   ForEachBlock<T>(count, [&](auto block, int64_t i) {
     using B = decltype(block);
     using A = Lanes<Accumulator<T>, B::lanes>;
 #pragma GCC unroll 16
     for (int v = 0; v < B::vectors; ++v) {
-      B::L::Store(A::Load(from + i + v * B::lanes), to + i + v * B::lanes);
+      Store<T, B::lanes, kStream>(A::Load(from + i + v * B::lanes),
+                                  to + i + v * B::lanes);
     }
   });
+}
+
+template <typename T>
+void Pack(const Accumulator<T>* from, int64_t count, bool stream, T* to) {
+  if (stream) {
+    PackAll<T, true>(from, count, to);
+  } else {
+    PackAll<T, false>(from, count, to);
+  }
 }
 
 // ---- Layouts --------------------------------------------------------------
@@ -447,40 +688,50 @@ TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
   }
 }
 
-// to[j * to_stride + i] = from[i * from_stride + j], squares first, the rim one
-// by one.
+template <typename From, typename To, int kLanes>
+TF_ROIALIGN_INLINE void CopySquare(const From* from, int64_t from_stride,
+                                   To* to, int64_t to_stride) {
+  using W = Accumulator<From>;
+  Vector<W, kLanes> square[kLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    square[r] = Lanes<From, kLanes>::Load(from + r * from_stride);
+  }
+  TransposeSquare<W, kLanes>(square);
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    Store<To, kLanes>(square[r], to + r * to_stride);
+  }
+}
+
+// to[j * to_stride + i] = from[i * from_stride + j], `strip` columns at a time.
 template <typename From, typename To>
 TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
-                                  int64_t rows, int64_t columns, To* to,
-                                  int64_t to_stride) {
-  using W = Accumulator<From>;
+                                  int64_t rows, int64_t columns, int64_t strip,
+                                  To* to, int64_t to_stride) {
   constexpr int kLanes = kFullLanes<From>;
-  int64_t i = 0;
-  for (; i + kLanes <= rows; i += kLanes) {
-    int64_t j = 0;
-    for (; j + kLanes <= columns; j += kLanes) {
-      Vector<W, kLanes> square[kLanes];
-#pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r) {
-        square[r] = Lanes<From, kLanes>::Load(from + (i + r) * from_stride + j);
-      }
-      TransposeSquare<W, kLanes>(square);
-#pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r) {
-        Lanes<To, kLanes>::Store(square[r], to + (j + r) * to_stride + i);
+  if (rows < kLanes || columns < kLanes) {
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        Store<To, 1>(Lanes<From, 1>::Load(from + i * from_stride + j),
+                     to + j * to_stride + i);
       }
     }
-    for (; j < columns; ++j) {
-      for (int64_t r = i; r < i + kLanes; ++r) {
-        Lanes<To, 1>::Store(Lanes<From, 1>::Load(from + r * from_stride + j),
-                            to + j * to_stride + r);
-      }
-    }
+    return;
   }
-  for (; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      Lanes<To, 1>::Store(Lanes<From, 1>::Load(from + i * from_stride + j),
-                          to + j * to_stride + i);
+  // At the rim a square overlaps the one before, and writes the same again.
+  const auto at_most = [](int64_t i, int64_t last) {
+    return i < last ? i : last;
+  };
+  for (int64_t first = 0; first < columns; first += strip) {
+    const int64_t last = at_most(first + strip, columns);
+    for (int64_t row = 0; row < rows; row += kLanes) {
+      const int64_t i = at_most(row, rows - kLanes);
+      for (int64_t column = first; column < last; column += kLanes) {
+        const int64_t j = at_most(column, columns - kLanes);
+        CopySquare<From, To, kLanes>(from + i * from_stride + j, from_stride,
+                                     to + j * to_stride + i, to_stride);
+      }
     }
   }
 }
@@ -488,22 +739,26 @@ TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
 template <typename T>
 void ChannelsLast(const T* from, int64_t from_stride, int64_t channels,
                   int64_t pixels, Accumulator<T>* to) {
-  Transpose(from, from_stride, channels, pixels, to, channels);
+  // All channels of these pixels are written before they leave the cache.
+  constexpr int64_t kStrip = 128;
+  Transpose(from, from_stride, channels, pixels, kStrip, to, channels);
 }
 
 template <typename T>
 void ChannelsFirst(const Accumulator<T>* from, int64_t pixels, int64_t channels,
                    T* to, int64_t to_stride) {
-  Transpose(from, channels, pixels, channels, to, to_stride);
+  // A channel's pixels are written in one go.
+  constexpr int64_t kStrip = kFullLanes<T>;
+  Transpose(from, channels, pixels, channels, kStrip, to, to_stride);
 }
 
 }  // namespace
 
 template <typename T>
 const CpuKernels<T>& Kernels() {
-  static const CpuKernels<T> kernels = {Forward<T>,      FeatureGrad<T>,
-                                        BoxGrad<T>,      Round<T>,
-                                        ChannelsLast<T>, ChannelsFirst<T>};
+  static const CpuKernels<T> kernels = {
+      Forward<T>,      FeatureGrad<T>,   BoxGrad<T>, Pack<T>,
+      ChannelsLast<T>, ChannelsFirst<T>, StreamFence};
   return kernels;
 }
 

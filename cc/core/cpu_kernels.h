@@ -8,6 +8,7 @@
 
 #include "cc/core/float16.h"
 #include "cc/core/simd_level.h"
+#include "cc/core/span.h"
 #include "cc/core/taps_view.h"
 
 namespace tf_roialign {
@@ -29,8 +30,22 @@ struct BoxPixelTaps {
   PixelTapsView<W> x;
 };
 
+// What a box adds to a part of the map.
+template <typename T>
+struct TilePart {
+  BoxPixelTaps<Accumulator<T>> taps;
+  const T* grad_output;
+  // Of the entries of the taps.
+  Span rows;
+  Span columns;
+  // The bins that touch these columns.
+  Span bins;
+};
+
 // Channels that a kernel holds in registers at once, at most.
 constexpr int64_t kMaxBlockChannels = 256;
+
+constexpr int64_t kStreamAlignment = 64;
 
 // T: the dtype of features. Channels come last: features [H, W, C], output
 // [PH, PW, C]. Features of another layout are brought into this one first.
@@ -38,22 +53,25 @@ template <typename T>
 struct CpuKernels {
   using W = Accumulator<T>;
 
+  // `stream`: store past the caches. Then `output` and a pixel's bytes have to
+  // be multiples of kStreamAlignment.
   void (*forward)(const BoxTaps<W>& taps, const T* image, int64_t row_stride,
-                  int64_t channels, T* output);
+                  int64_t channels, bool stream, T* output);
 
-  // Adds a box's gradient to the rows [row_first, row_last) of the map;
-  // `band` is row_first's first element. `scratch` holds pooled_width *
-  // min(channels, kMaxBlockChannels) elements.
-  void (*feature_grad)(const BoxPixelTaps<W>& taps, const T* grad_output,
-                       int64_t channels, int64_t row_first, int64_t row_last,
-                       int64_t row_stride, W* band, W* scratch);
+  // Adds a box's gradient to a tile of the map. `map`: where the map's pixel
+  // (0, 0) would be, with rows `row_stride` apart. `next`: prefetched; may be
+  // null. `scratch` holds pooled_width * min(channels, kMaxBlockChannels)
+  // elements.
+  void (*feature_grad)(const TilePart<T>& part, const TilePart<T>* next,
+                       int64_t channels, int64_t row_stride, W* map,
+                       W* scratch);
 
   // grad: d / d(x1, y1, x2, y2). The taps need slopes.
   void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,
                    int64_t row_stride, int64_t channels, double grad[4]);
 
-  // Rounds accumulators to features.
-  void (*round)(const W* from, int64_t count, T* to);
+  // Rounds accumulators to features. `stream` as above.
+  void (*pack)(const W* from, int64_t count, bool stream, T* to);
 
   // [channels, pixels], rows `from_stride` apart, to [pixels, channels].
   void (*channels_last)(const T* from, int64_t from_stride, int64_t channels,
@@ -61,6 +79,9 @@ struct CpuKernels {
   // [pixels, channels] to [channels, pixels], rows `to_stride` apart.
   void (*channels_first)(const W* from, int64_t pixels, int64_t channels, T* to,
                          int64_t to_stride);
+
+  // Streaming stores are not ordered with others until this.
+  void (*stream_fence)();
 };
 
 template <typename T>

@@ -15,6 +15,12 @@ using ParallelFor =
     std::function<void(int64_t units, int64_t unit_cost,
                        const std::function<void(int64_t, int64_t)>& run)>;
 
+// Nanoseconds as parallel_for takes them.
+inline int64_t UnitCost(double nanoseconds) {
+  constexpr double kMost = 1e12;
+  return static_cast<int64_t>(nanoseconds < kMost ? nanoseconds : kMost);
+}
+
 // Everything on the calling thread.
 inline void Serial(int64_t units, int64_t /*unit_cost*/,
                    const std::function<void(int64_t, int64_t)>& run) {

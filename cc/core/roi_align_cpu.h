@@ -28,8 +28,8 @@ void RoiAlignForward(const CpuContext& context, const Params& params,
                      const T* features, T* output);
 
 // grad_features: like the features; every element is written. Each has one
-// owner, which adds the boxes in the order given: the result does not depend
-// on the number of threads.
+// owner, which adds the boxes in an order that depends on them alone: the
+// result does not depend on the number of threads.
 template <typename T, typename B>
 void RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
                          const Sizes& sizes, const BoxTable<B>& boxes,

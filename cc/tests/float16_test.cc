@@ -63,8 +63,8 @@ TEST(Half, SubnormalsSurviveWhereFloatSubnormalsAreZero) {
   for (const Half half : halves) values.push_back(ToFloat(half));
   for (const SimdLevel level : UsableSimdLevels()) {
     std::vector<Half> rounded(values.size());
-    GetCpuKernels<Half>(level).round(values.data(), values.size(),
-                                     rounded.data());
+    GetCpuKernels<Half>(level).pack(values.data(), values.size(),
+                                    /*stream=*/false, rounded.data());
     for (const Half half : rounded) EXPECT_EQ(half.bits, 3);
   }
   _mm_setcsr(before);
@@ -98,7 +98,8 @@ void ExpectLevelsRoundAlike(T (*convert)(float)) {
   const std::vector<float> values = Interesting();
   for (const SimdLevel level : UsableSimdLevels()) {
     std::vector<T> rounded(values.size());
-    GetCpuKernels<T>(level).round(values.data(), values.size(), rounded.data());
+    GetCpuKernels<T>(level).pack(values.data(), values.size(),
+                                 /*stream=*/false, rounded.data());
     for (size_t i = 0; i < values.size(); ++i) {
       if (std::isnan(values[i])) {
         EXPECT_TRUE(std::isnan(ToFloat(rounded[i])));

@@ -217,6 +217,85 @@ struct Lanes<Half, 16> {
 };
 #endif
 
+// Codes of quantized features: rounded to the nearest, half to even, and
+// saturated.
+template <typename T>
+constexpr bool kIsCode =
+    std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t>;
+
+template <typename T, int kLanes>
+struct CodeLanes {
+  using V = Vector<float, kLanes>;
+  using I32 = Vector<int32_t, kLanes>;
+  using Codes = Vector<T, kLanes>;
+  static TF_ROIALIGN_INLINE V Load(const T* from) {
+    return ToFloats(LoadBits<Codes>(from));
+  }
+  static TF_ROIALIGN_INLINE Codes Pack(V v) {
+    constexpr float kLow = std::is_signed_v<T> ? -128.f : 0.f;
+    constexpr float kHigh = std::is_signed_v<T> ? 127.f : 255.f;
+    // Whose unit in the last place is 1.
+    constexpr float kRounder = 0x1.8p23f;
+    const V low = V{} + kLow, high = V{} + kHigh;
+    v = v < low ? low : v;
+    v = v > high ? high : v;
+    return Narrow(BitCast<I32>(v + kRounder));
+  }
+
+ private:
+  // GCC 12 needs to be told the instructions, as for bfloat16.
+  static TF_ROIALIGN_INLINE V ToFloats(Codes codes) {
+#if defined(__AVX512F__)
+    if constexpr (kLanes == 16) {
+      const __m128i bytes = BitCast<__m128i>(codes);
+      return BitCast<V>(_mm512_maskz_cvtepi32_ps(
+          0xffff, std::is_signed_v<T>
+                      ? _mm512_maskz_cvtepi8_epi32(0xffff, bytes)
+                      : _mm512_maskz_cvtepu8_epi32(0xffff, bytes)));
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (kLanes == 8) {
+      const __m128i bytes = _mm_cvtsi64_si128(BitCast<int64_t>(codes));
+      return BitCast<V>(_mm256_cvtepi32_ps(std::is_signed_v<T>
+                                               ? _mm256_cvtepi8_epi32(bytes)
+                                               : _mm256_cvtepu8_epi32(bytes)));
+    }
+#endif
+    return Convert<V>(Convert<I32>(codes));
+  }
+  static TF_ROIALIGN_INLINE Codes Narrow(I32 v) {
+#if defined(__AVX512F__)
+    if constexpr (kLanes == 16) {
+      return BitCast<Codes>(
+          _mm512_maskz_cvtepi32_epi8(0xffff, BitCast<__m512i>(v)));
+    }
+#endif
+    return Convert<Codes>(v);
+  }
+};
+
+template <typename T>
+struct CodeLanes<T, 1> {
+  using V = float;
+  static TF_ROIALIGN_INLINE V Load(const T* from) {
+    return static_cast<float>(*from);
+  }
+  static TF_ROIALIGN_INLINE T Pack(V v) {
+    const typename CodeLanes<T, 4>::V four = {v, v, v, v};
+    return CodeLanes<T, 4>::Pack(four)[0];
+  }
+};
+
+template <int kLanes>
+struct Lanes<int8_t, kLanes> : CodeLanes<int8_t, kLanes> {};
+template <int kLanes>
+struct Lanes<uint8_t, kLanes> : CodeLanes<uint8_t, kLanes> {};
+template <>
+struct Lanes<int8_t, 1> : CodeLanes<int8_t, 1> {};
+template <>
+struct Lanes<uint8_t, 1> : CodeLanes<uint8_t, 1> {};
+
 // Past the caches, if kStream: for what is larger than they are and only
 // written. Then `to` has to be aligned to a cache line, or to the vector.
 template <bool kStream, typename Bits>
@@ -340,9 +419,31 @@ TF_ROIALIGN_INLINE void Prefetch(const void* pixel) {
   }
 }
 
+// What the codes of a bin lack: the part of its weight that lies outside the
+// map counts as 0, whose code is `zero`.
+template <typename T>
+TF_ROIALIGN_INLINE Accumulator<T> Missing(const BoxTaps<Accumulator<T>>& taps,
+                                          int64_t p, int64_t q,
+                                          Accumulator<T> zero) {
+  using W = Accumulator<T>;
+  if constexpr (kIsCode<T>) {
+    W along_y = 0, along_x = 0;
+    for (int64_t i = taps.y.begin[p]; i < taps.y.begin[p + 1]; ++i) {
+      along_y += taps.y.weight[i];
+    }
+    for (int64_t j = taps.x.begin[q]; j < taps.x.begin[q + 1]; ++j) {
+      along_x += taps.x.weight[j];
+    }
+    return zero * (1 - along_y * along_x);
+  } else {
+    return 0;
+  }
+}
+
 template <typename T, bool kStream>
 void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
-                 int64_t row_stride, int64_t channels, T* output) {
+                 int64_t row_stride, int64_t channels, Accumulator<T> zero,
+                 T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -377,8 +478,10 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
             }
           }
         }
+        [[maybe_unused]] const W missing = Missing<T>(taps, p, q, zero);
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
+          if constexpr (kIsCode<T>) sums[v] += missing;
           Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
         }
       }
@@ -420,7 +523,7 @@ TF_ROIALIGN_INLINE bool SeparablePays(const BoxTaps<W>& taps,
 template <typename T, bool kStream>
 void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
                       const T* image, int64_t row_stride, int64_t channels,
-                      T* output) {
+                      Accumulator<T> zero, T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
@@ -454,8 +557,10 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
             sums[v] += x.weight[j] * from[v];
           }
         }
+        [[maybe_unused]] const W missing = Missing<T>(taps, p, q, zero);
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
+          if constexpr (kIsCode<T>) sums[v] += missing;
           Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
         }
       }
@@ -465,15 +570,17 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
 
 template <typename T>
 void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
-             int64_t row_stride, int64_t channels, bool stream, T* output) {
+             int64_t row_stride, int64_t channels, Accumulator<T> zero,
+             bool stream, T* output) {
   const Span columns = TouchedColumns(taps);
   if (SeparablePays(taps, columns)) {
     (stream ? ForwardSeparable<T, true>
             : ForwardSeparable<T, false>)(taps, columns, image, row_stride,
-                                          channels, output);
+                                          channels, zero, output);
   } else {
     (stream ? ForwardBins<T, true>
-            : ForwardBins<T, false>)(taps, image, row_stride, channels, output);
+            : ForwardBins<T, false>)(taps, image, row_stride, channels, zero,
+                                     output);
   }
 }
 
@@ -690,7 +797,8 @@ TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
 
 template <typename From, typename To, int kLanes>
 TF_ROIALIGN_INLINE void CopySquare(const From* from, int64_t from_stride,
-                                   To* to, int64_t to_stride) {
+                                   Accumulator<From> shift, To* to,
+                                   int64_t to_stride) {
   using W = Accumulator<From>;
   Vector<W, kLanes> square[kLanes];
 #pragma GCC unroll 16
@@ -700,20 +808,23 @@ TF_ROIALIGN_INLINE void CopySquare(const From* from, int64_t from_stride,
   TransposeSquare<W, kLanes>(square);
 #pragma GCC unroll 16
   for (int r = 0; r < kLanes; ++r) {
+    if constexpr (kIsCode<From> || kIsCode<To>) square[r] += shift;
     Store<To, kLanes>(square[r], to + r * to_stride);
   }
 }
 
-// to[j * to_stride + i] = from[i * from_stride + j], `strip` columns at a time.
+// to[j * to_stride + i] = from[i * from_stride + j] + shift, `strip` columns at
+// a time.
 template <typename From, typename To>
 TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
-                                  int64_t rows, int64_t columns, int64_t strip,
+                                  int64_t rows, int64_t columns,
+                                  Accumulator<From> shift, int64_t strip,
                                   To* to, int64_t to_stride) {
   constexpr int kLanes = kFullLanes<From>;
   if (rows < kLanes || columns < kLanes) {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < columns; ++j) {
-        Store<To, 1>(Lanes<From, 1>::Load(from + i * from_stride + j),
+        Store<To, 1>(Lanes<From, 1>::Load(from + i * from_stride + j) + shift,
                      to + j * to_stride + i);
       }
     }
@@ -730,7 +841,7 @@ TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
       for (int64_t column = first; column < last; column += kLanes) {
         const int64_t j = at_most(column, columns - kLanes);
         CopySquare<From, To, kLanes>(from + i * from_stride + j, from_stride,
-                                     to + j * to_stride + i, to_stride);
+                                     shift, to + j * to_stride + i, to_stride);
       }
     }
   }
@@ -738,34 +849,43 @@ TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
 
 template <typename T>
 void ChannelsLast(const T* from, int64_t from_stride, int64_t channels,
-                  int64_t pixels, Accumulator<T>* to) {
+                  int64_t pixels, Accumulator<T> zero, Accumulator<T>* to) {
   // All channels of these pixels are written before they leave the cache.
   constexpr int64_t kStrip = 128;
-  Transpose(from, from_stride, channels, pixels, kStrip, to, channels);
+  Transpose(from, from_stride, channels, pixels, -zero, kStrip, to, channels);
 }
 
 template <typename T>
 void ChannelsFirst(const Accumulator<T>* from, int64_t pixels, int64_t channels,
-                   T* to, int64_t to_stride) {
+                   Accumulator<T> zero, T* to, int64_t to_stride) {
   // A channel's pixels are written in one go.
   constexpr int64_t kStrip = kFullLanes<T>;
-  Transpose(from, channels, pixels, channels, kStrip, to, to_stride);
+  Transpose(from, channels, pixels, channels, zero, kStrip, to, to_stride);
 }
 
 }  // namespace
 
 template <typename T>
 const CpuKernels<T>& Kernels() {
-  static const CpuKernels<T> kernels = {
-      Forward<T>,      FeatureGrad<T>,   BoxGrad<T>, Pack<T>,
-      ChannelsLast<T>, ChannelsFirst<T>, StreamFence};
-  return kernels;
+  if constexpr (kIsCode<T>) {
+    static const CpuKernels<T> kernels = {
+        Forward<T>,      nullptr,          nullptr,    nullptr,
+        ChannelsLast<T>, ChannelsFirst<T>, StreamFence};
+    return kernels;
+  } else {
+    static const CpuKernels<T> kernels = {
+        Forward<T>,      FeatureGrad<T>,   BoxGrad<T>, Pack<T>,
+        ChannelsLast<T>, ChannelsFirst<T>, StreamFence};
+    return kernels;
+  }
 }
 
 template const CpuKernels<float>& Kernels<float>();
 template const CpuKernels<double>& Kernels<double>();
 template const CpuKernels<Half>& Kernels<Half>();
 template const CpuKernels<BFloat16>& Kernels<BFloat16>();
+template const CpuKernels<int8_t>& Kernels<int8_t>();
+template const CpuKernels<uint8_t>& Kernels<uint8_t>();
 
 #undef TF_ROIALIGN_INLINE
 

@@ -23,5 +23,7 @@ template const CpuKernels<float>& GetCpuKernels<float>(SimdLevel);
 template const CpuKernels<double>& GetCpuKernels<double>(SimdLevel);
 template const CpuKernels<Half>& GetCpuKernels<Half>(SimdLevel);
 template const CpuKernels<BFloat16>& GetCpuKernels<BFloat16>(SimdLevel);
+template const CpuKernels<int8_t>& GetCpuKernels<int8_t>(SimdLevel);
+template const CpuKernels<uint8_t>& GetCpuKernels<uint8_t>(SimdLevel);
 
 }  // namespace tf_roialign

@@ -49,6 +49,10 @@ constexpr int64_t kStreamAlignment = 64;
 
 // T: the dtype of features. Channels come last: features [H, W, C], output
 // [PH, PW, C]. Features of another layout are brought into this one first.
+//
+// Quantized features, T = int8_t or uint8_t, are codes, and `zero` is the code
+// that stands for 0; for all other T it is 0. They have no gradients: those
+// kernels are null.
 template <typename T>
 struct CpuKernels {
   using W = Accumulator<T>;
@@ -56,7 +60,7 @@ struct CpuKernels {
   // `stream`: store past the caches. Then `output` and a pixel's bytes have to
   // be multiples of kStreamAlignment.
   void (*forward)(const BoxTaps<W>& taps, const T* image, int64_t row_stride,
-                  int64_t channels, bool stream, T* output);
+                  int64_t channels, W zero, bool stream, T* output);
 
   // Adds a box's gradient to a tile of the map. `map`: where the map's pixel
   // (0, 0) would be, with rows `row_stride` apart. `next`: prefetched; may be
@@ -73,12 +77,14 @@ struct CpuKernels {
   // Rounds accumulators to features. `stream` as above.
   void (*pack)(const W* from, int64_t count, bool stream, T* to);
 
-  // [channels, pixels], rows `from_stride` apart, to [pixels, channels].
+  // [channels, pixels], rows `from_stride` apart, to [pixels, channels]; takes
+  // `zero` off.
   void (*channels_last)(const T* from, int64_t from_stride, int64_t channels,
-                        int64_t pixels, W* to);
-  // [pixels, channels] to [channels, pixels], rows `to_stride` apart.
-  void (*channels_first)(const W* from, int64_t pixels, int64_t channels, T* to,
-                         int64_t to_stride);
+                        int64_t pixels, W zero, W* to);
+  // [pixels, channels] to [channels, pixels], rows `to_stride` apart; adds
+  // `zero`.
+  void (*channels_first)(const W* from, int64_t pixels, int64_t channels,
+                         W zero, T* to, int64_t to_stride);
 
   // Streaming stores are not ordered with others until this.
   void (*stream_fence)();

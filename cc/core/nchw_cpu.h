@@ -12,7 +12,7 @@
 #include "cc/core/box_taps.h"
 #include "cc/core/boxes.h"
 #include "cc/core/cpu_kernels.h"
-#include "cc/core/nan.h"
+#include "cc/core/fillers.h"
 #include "cc/core/params.h"
 #include "cc/core/roi_align_cpu.h"
 #include "cc/core/tiling.h"
@@ -53,9 +53,11 @@ class BlockScratch {
  public:
   using W = Accumulator<T>;
 
+  // `zero`: what stands for 0 in T.
   BlockScratch(const CpuContext& context, const Params& params,
-               const Sizes& sizes)
-      : layout_(GetCpuKernels<T>(context.level)),
+               const Sizes& sizes, W zero = 0)
+      : zero_(zero),
+        layout_(GetCpuKernels<T>(context.level)),
         kernels(GetCpuKernels<W>(context.level)),
         plane_(sizes.height * sizes.width),
         width_(sizes.width),
@@ -64,7 +66,7 @@ class BlockScratch {
   // The whole map of `channels` planes, channels last.
   const W* LoadMap(const T* planes, int64_t channels) {
     map_.resize(plane_ * channels);
-    layout_.channels_last(planes, plane_, channels, plane_, map_.data());
+    layout_.channels_last(planes, plane_, channels, plane_, zero_, map_.data());
     return map_.data();
   }
 
@@ -77,7 +79,7 @@ class BlockScratch {
     map_.resize(entry.rows.length() * *row_stride);
     for (int64_t y = entry.rows.first; y < entry.rows.last; ++y) {
       layout_.channels_last(planes + y * width_ + entry.columns.first, plane_,
-                            channels, width,
+                            channels, width, zero_,
                             map_.data() + (y - entry.rows.first) * *row_stride);
     }
     // As an integer: the address may lie outside the buffer.
@@ -93,7 +95,8 @@ class BlockScratch {
     return map_.data();
   }
   void StoreMap(int64_t channels, T* planes) {
-    layout_.channels_first(map_.data(), plane_, channels, planes, plane_);
+    layout_.channels_first(map_.data(), plane_, channels, zero_, planes,
+                           plane_);
   }
 
   // A box's bins.
@@ -102,14 +105,17 @@ class BlockScratch {
     return pooled_.data();
   }
   const W* LoadBins(const T* grad_output, int64_t channels) {
-    layout_.channels_last(grad_output, bins_, channels, bins_, bins(channels));
+    layout_.channels_last(grad_output, bins_, channels, bins_, zero_,
+                          bins(channels));
     return pooled_.data();
   }
   void StoreBins(int64_t channels, T* output) {
-    layout_.channels_first(pooled_.data(), bins_, channels, output, bins_);
+    layout_.channels_first(pooled_.data(), bins_, channels, zero_, output,
+                           bins_);
   }
 
  private:
+  W zero_;
   const CpuKernels<T>& layout_;
 
  public:
@@ -130,7 +136,8 @@ class BlockScratch {
 template <typename T, typename B, typename Visit>
 void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
                          const Sizes& sizes, const BoxTable<B>& boxes,
-                         const T* features, const Visit& visit) {
+                         const T* features, Accumulator<T> zero,
+                         const Visit& visit) {
   const BoxSchedule schedule(params, sizes, boxes);
   const ChannelBlocks blocks(sizes);
   const int64_t plane = sizes.height * sizes.width;
@@ -142,7 +149,7 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
     context.parallel_for(
         schedule.shares(), UnitCost(cost / double(schedule.shares())),
         [&](int64_t first, int64_t last) {
-          BlockScratch<T> scratch(context, params, sizes);
+          BlockScratch<T> scratch(context, params, sizes, zero);
           for (auto* entry = schedule.share_begin(first);
                entry != schedule.share_begin(last); ++entry) {
             if (!entry->finite) continue;
@@ -164,7 +171,7 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
                            3 * schedule.cost() / double(blocks.count);
   context.parallel_for(
       blocks.count, UnitCost(unit_cost), [&](int64_t first, int64_t last) {
-        BlockScratch<T> scratch(context, params, sizes);
+        BlockScratch<T> scratch(context, params, sizes, zero);
         for (int64_t unit = first; unit < last; ++unit) {
           const int64_t n = blocks.image(unit), channel = blocks.first(unit);
           if (schedule.begin(n) == schedule.end(n)) continue;
@@ -184,23 +191,23 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
 template <typename T, typename B>
 void ForwardNchw(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const T* features, T* output) {
+                 const Fillers<T>& fillers, const T* features, T* output) {
   using W = Accumulator<T>;
   const int64_t bins = params.pooled_height * params.pooled_width;
   for (int64_t k = 0; k < boxes.count; ++k) {
     if (!MakeBoxAxes(params, boxes.coordinates(k)).finite()) {
       std::fill_n(output + k * sizes.channels * bins, sizes.channels * bins,
-                  NaN<T>());
+                  fillers.no_meaning);
     }
   }
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features,
+      context, params, sizes, boxes, features, fillers.zero,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
           const W* image, int64_t row_stride, int64_t channel,
           int64_t channels) {
         const BoxTaps<W> taps = scratch.taps.Build(
             params, sizes, MakeBoxAxes(params, boxes.coordinates(entry.box)));
-        scratch.kernels.forward(taps, image, row_stride, channels,
+        scratch.kernels.forward(taps, image, row_stride, channels, /*zero=*/0,
                                 /*stream=*/false, scratch.bins(channels));
         scratch.StoreBins(
             channels, output + (entry.box * sizes.channels + channel) * bins);
@@ -258,7 +265,7 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
   const ChannelBlocks blocks(sizes);
   std::vector<double> parts(boxes.count * blocks.per_image * 4, 0.0);
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features,
+      context, params, sizes, boxes, features, /*zero=*/0,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
           const W* image, int64_t row_stride, int64_t channel,
           int64_t channels) {

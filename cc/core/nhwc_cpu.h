@@ -12,7 +12,7 @@
 #include "cc/core/box_taps.h"
 #include "cc/core/boxes.h"
 #include "cc/core/cpu_kernels.h"
-#include "cc/core/nan.h"
+#include "cc/core/fillers.h"
 #include "cc/core/params.h"
 #include "cc/core/roi_align_cpu.h"
 #include "cc/core/tiling.h"
@@ -32,7 +32,7 @@ bool StreamingPays(const T* tensor, int64_t count, int64_t channels) {
 template <typename T, typename B>
 void ForwardNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const T* features, T* output) {
+                 const Fillers<T>& fillers, const T* features, T* output) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const BoxSchedule schedule(params, sizes, boxes);
@@ -49,14 +49,15 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
              entry != schedule.share_begin(last); ++entry) {
           T* out = output + entry->box * box_stride;
           if (!entry->finite) {
-            std::fill_n(out, box_stride, NaN<T>());
+            std::fill_n(out, box_stride, fillers.no_meaning);
             continue;
           }
           const BoxAxes<B> axes =
               MakeBoxAxes(params, boxes.coordinates(entry->box));
           kernels.forward(builder.Build(params, sizes, axes),
                           features + entry->image * sizes.height * row_stride,
-                          row_stride, sizes.channels, stream, out);
+                          row_stride, sizes.channels, fillers.zero, stream,
+                          out);
         }
         if (stream) kernels.stream_fence();
       });

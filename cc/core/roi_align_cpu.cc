@@ -3,23 +3,43 @@
 #include <algorithm>
 #include <vector>
 
-#include "cc/core/nan.h"
+#include "cc/core/fillers.h"
 #include "cc/core/nchw_cpu.h"
 #include "cc/core/nhwc_cpu.h"
 
 namespace tf_roialign {
 
+namespace {
+
+template <typename T, typename B>
+void ForwardAnyLayout(const CpuContext& context, const Params& params,
+                      const Sizes& sizes, const BoxTable<B>& boxes,
+                      const Fillers<T>& fillers, const T* features, T* output) {
+  // Before any product of sizes: with a zero among them others may be any.
+  if (boxes.count == 0 || sizes.channels == 0) return;
+  if (params.layout == Layout::kNHWC) {
+    ForwardNhwc(context, params, sizes, boxes, fillers, features, output);
+  } else {
+    ForwardNchw(context, params, sizes, boxes, fillers, features, output);
+  }
+}
+
+}  // namespace
+
 template <typename T, typename B>
 void RoiAlignForward(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* features, T* output) {
-  // Before any product of sizes: with a zero among them others may be any.
-  if (boxes.count == 0 || sizes.channels == 0) return;
-  if (params.layout == Layout::kNHWC) {
-    ForwardNhwc(context, params, sizes, boxes, features, output);
-  } else {
-    ForwardNchw(context, params, sizes, boxes, features, output);
-  }
+  ForwardAnyLayout(context, params, sizes, boxes, FloatFillers<T>(), features,
+                   output);
+}
+
+template <typename T, typename B>
+void RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
+                              const Sizes& sizes, const BoxTable<B>& boxes,
+                              int zero_point, const T* features, T* output) {
+  ForwardAnyLayout(context, params, sizes, boxes, CodeFillers<T>(zero_point),
+                   features, output);
 }
 
 template <typename T, typename B>
@@ -79,5 +99,14 @@ TF_ROIALIGN_INSTANTIATE_BOXES(float)
 TF_ROIALIGN_INSTANTIATE_BOXES(double)
 TF_ROIALIGN_INSTANTIATE_BOXES(Half)
 TF_ROIALIGN_INSTANTIATE_BOXES(BFloat16)
+
+#define TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, B)                           \
+  template void RoiAlignForwardQuantized<T, B>(                           \
+      const CpuContext&, const Params&, const Sizes&, const BoxTable<B>&, \
+      int zero_point, const T*, T*);
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, float)
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, double)
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, float)
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, double)
 
 }  // namespace tf_roialign

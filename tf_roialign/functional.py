@@ -12,6 +12,7 @@ from tf_roialign.arguments import (
     check_spatial_scale,
 )
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
+from tf_roialign.library import check_xla
 
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
 
@@ -86,9 +87,12 @@ def roi_align(
         is built do not fit.
       TypeError: `features`, `boxes` or `box_indices` are no tensors, or have
         another dtype.
+      RuntimeError: XLA is to compile this (`jit_compile=True`), and the package's
+        library for XLA could not be loaded.
       tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
         is not in [0, N), or there are boxes and the map is empty.
     """
+    check_xla()
     output_size = check_output_size(output_size)
     spatial_scale = check_spatial_scale(spatial_scale)
     sampling_ratio = check_sampling_ratio(sampling_ratio)

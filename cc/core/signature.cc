@@ -262,6 +262,12 @@ std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
   return "";
 }
 
+std::string OutOfMemory(const Params& params) {
+  return "There is not enough memory for the scratch space of RoIAlign with "
+         "`output_size` " +
+         Shape({params.pooled_height, params.pooled_width}).ToString();
+}
+
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
                           int64_t batch) {
   const std::string range =

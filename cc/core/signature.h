@@ -73,6 +73,9 @@ std::string CheckGradOutput(const Params& params, const Shape& grad_output,
 std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features);
 
+// The text for scratch memory that cannot be had.
+std::string OutOfMemory(const Params& params);
+
 // The text for a row that ResolveImages refused; `value` is what it holds.
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
                           int64_t batch);

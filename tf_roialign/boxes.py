@@ -137,7 +137,7 @@ def _from_list(features, boxes):
                     tf.shape(entry)[1:], [4], message=f"`{name}` must have shape [L, 4]"
                 )
             )
-            entry = tf.reshape(_after(checks, entry), [-1, 4])
+            entry = tf.ensure_shape(_after(checks, entry), [None, 4])
         entries.append(entry)
     if not entries:
         return _after(checks, tf.zeros([0, 4])), _NO_INDICES
@@ -194,7 +194,12 @@ def _one_per_image(features, count, noun):
         # Features of another rank are for the op to refuse. No == here: in a graph of
         # TensorFlow 1 it compares identities.
         is_right = tf.reduce_all(tf.equal(shape[:1], count)) | tf.not_equal(tf.size(shape), 4)
-        return [tf.debugging.Assert(is_right, [message, shape[:1], "got", count])]
+        check = tf.debugging.Assert(is_right, [message, shape[:1], "got", count])
+        if check is None:  # done already, eagerly
+            return []
+        # XLA leaves assertions out, but this fails there too.
+        with tf.control_dependencies([check]):
+            return [tf.reshape(tf.zeros(tf.stack([count])), shape[:1])]
     if batch != static_count:
         raise ValueError(f"{message} ({batch}), got {static_count}")
     return []

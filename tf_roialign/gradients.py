@@ -14,7 +14,8 @@ from tf_roialign import raw_ops
 _ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format")
 
 
-def _attributes(op):
+def attributes_of(op):
+    """The attributes that the three ops have in common."""
     return {name: op.get_attr(name) for name in _ATTRIBUTES}
 
 
@@ -36,7 +37,7 @@ def _is_finite(boxes, spatial_scale, rank):
 @tf.RegisterGradient("TfRoialign>RoiAlign")
 def _roi_align_grad(op, grad_output):
     features, boxes, box_indices = op.inputs
-    attributes = _attributes(op)
+    attributes = attributes_of(op)
     grad_features = grad_boxes = None
     if _is_wanted(op, 0):
         grad_features = raw_ops.roi_align_grad(
@@ -57,7 +58,7 @@ def _roi_align_grad(op, grad_output):
 def _roi_align_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
     grad_output, boxes, box_indices, _ = op.inputs
-    attributes = _attributes(op)
+    attributes = attributes_of(op)
     grad_grad_output = grad_boxes = None
     if _is_wanted(op, 0):
         grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)

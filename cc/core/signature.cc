@@ -245,6 +245,19 @@ std::string CheckGradOutput(const Params& params, const Shape& grad_output,
   return "";
 }
 
+std::string CheckDirection(const Shape& boxes, const Shape& direction) {
+  bool right = true;
+  if (boxes.rank != kUnknown && direction.rank != kUnknown) {
+    right = boxes.rank == direction.rank;
+    for (int i = 0; right && i < boxes.rank; ++i) {
+      right = !Differ(boxes.dims[i], direction.dims[i]);
+    }
+  }
+  return right ? ""
+               : "`direction` must have the shape of `boxes`, " +
+                     boxes.ToString() + ", got " + direction.ToString();
+}
+
 std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features) {
   if (shape.rank != kUnknown && (shape.rank != 1 || Differ(shape.dims[0], 4))) {

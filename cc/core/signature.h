@@ -68,6 +68,9 @@ std::string CheckInputs(const Params& params, const Shape& features,
 std::string CheckGradOutput(const Params& params, const Shape& grad_output,
                             Signature* signature);
 
+// `direction`: along which boxes move, so of their shape.
+std::string CheckDirection(const Shape& boxes, const Shape& direction);
+
 // `shape`: of the input features_shape itself, whose `sizes`, if they are
 // known, are in the features' layout.
 std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,

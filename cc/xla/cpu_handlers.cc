@@ -4,6 +4,7 @@
 #include <new>
 #include <string>
 
+#include "cc/core/box_tangent_cpu.h"
 #include "cc/core/checked_boxes.h"
 #include "cc/core/roi_align_cpu.h"
 #include "cc/core/signature.h"
@@ -115,6 +116,45 @@ Error BoxGrad(ffi::ThreadPool pool, AnyBuffer grad_output, AnyBuffer features,
       });
 }
 
+Error Tangent(ffi::ThreadPool pool, AnyBuffer features, AnyBuffer boxes,
+              AnyBuffer box_indices, AnyBuffer direction,
+              ffi::RemainingArgs count, ffi::Result<AnyBuffer> tangent,
+              ffi::Dictionary attributes) {
+  const ffi::ErrorOr<Params> params = ReadParams(attributes);
+  if (!params) return params.error();
+  return WithChecked(
+      pool, count, *params, ToShape(features), features, boxes, box_indices,
+      /*grad_output=*/nullptr, *tangent,
+      [&](const CpuContext& context, const Sizes& sizes, const auto& table,
+          auto t, auto b) {
+        using T = typename decltype(t)::type;
+        using B = typename decltype(b)::type;
+        RoiAlignBoxTangent(context, *params, sizes, table,
+                           Data<const B>(direction), Data<const T>(features),
+                           Data<T>(*tangent));
+      });
+}
+
+Error TangentGrad(ffi::ThreadPool pool, AnyBuffer grad_output, AnyBuffer boxes,
+                  AnyBuffer box_indices, AnyBuffer direction,
+                  ffi::RemainingArgs count,
+                  ffi::Result<AnyBuffer> grad_features,
+                  ffi::Dictionary attributes) {
+  const ffi::ErrorOr<Params> params = ReadParams(attributes);
+  if (!params) return params.error();
+  return WithChecked(pool, count, *params, ToShape(*grad_features), grad_output,
+                     boxes, box_indices, &grad_output, *grad_features,
+                     [&](const CpuContext& context, const Sizes& sizes,
+                         const auto& table, auto t, auto b) {
+                       using T = typename decltype(t)::type;
+                       using B = typename decltype(b)::type;
+                       RoiAlignBoxTangentGrad(context, *params, sizes, table,
+                                              Data<const B>(direction),
+                                              Data<const T>(grad_output),
+                                              Data<T>(*grad_features));
+                     });
+}
+
 XLA_FFI_DEFINE_HANDLER(kForward, Forward,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::ThreadPool>()
@@ -144,10 +184,34 @@ XLA_FFI_DEFINE_HANDLER(kBoxGrad, BoxGrad,
                            .Ret<AnyBuffer>()  // grad_boxes
                            .Attrs());
 
+XLA_FFI_DEFINE_HANDLER(kTangent, Tangent,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::ThreadPool>()
+                           .Arg<AnyBuffer>()  // features
+                           .Arg<AnyBuffer>()  // boxes
+                           .Arg<AnyBuffer>()  // box_indices
+                           .Arg<AnyBuffer>()  // direction
+                           .RemainingArgs()   // count
+                           .Ret<AnyBuffer>()  // tangent
+                           .Attrs());
+XLA_FFI_DEFINE_HANDLER(kTangentGrad, TangentGrad,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::ThreadPool>()
+                           .Arg<AnyBuffer>()  // grad_output
+                           .Arg<AnyBuffer>()  // boxes
+                           .Arg<AnyBuffer>()  // box_indices
+                           .Arg<AnyBuffer>()  // direction
+                           .RemainingArgs()   // count
+                           .Ret<AnyBuffer>()  // grad_features
+                           .Attrs());
+
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kForwardCall, "Host", kForward);
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kFeatureGradCall, "Host",
                          kFeatureGrad);
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kBoxGradCall, "Host", kBoxGrad);
+XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTangentCall, "Host", kTangent);
+XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTangentGradCall, "Host",
+                         kTangentGrad);
 
 }  // namespace
 }  // namespace tf_roialign

@@ -18,6 +18,12 @@ constexpr char kFeatureGradCall[] = "TfRoialign.RoiAlignGrad";
 // Operands: grad_output, features, boxes, box_indices.
 constexpr char kBoxGradCall[] = "TfRoialign.RoiAlignBoxesGrad";
 
+// Operands: features, boxes, box_indices, direction.
+constexpr char kTangentCall[] = "TfRoialign.RoiAlignBoxesTangent";
+// Operands: grad_output, boxes, box_indices, direction. The result has the
+// features' shape.
+constexpr char kTangentGradCall[] = "TfRoialign.RoiAlignBoxesTangentGrad";
+
 constexpr char kPooledHeight[] = "pooled_height";    // int64
 constexpr char kPooledWidth[] = "pooled_width";      // int64
 constexpr char kSpatialScale[] = "spatial_scale";    // float64

@@ -99,6 +99,27 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
         CheckGradOutput(params_, *grad_output, signature));
   }
 
+  // Reads the input `features_shape`, whose value XLA has to know.
+  static absl::Status ReadFeaturesShape(XlaOpKernelContext* context, int input,
+                                        Shape* features) {
+    Shape shape;
+    TF_RETURN_IF_ERROR(InputShape(context, input, &shape));
+    TF_RETURN_IF_ERROR(
+        InvalidUnlessEmpty(CheckFeaturesShape(shape, nullptr, features)));
+    std::vector<int64_t> sizes;
+    TF_RETURN_IF_ERROR(context->ConstantInputAsIntVector(input, &sizes));
+    return InvalidUnlessEmpty(
+        CheckFeaturesShape(shape, sizes.data(), features));
+  }
+
+  static absl::Status CheckDirectionInput(XlaOpKernelContext* context,
+                                          int boxes_input, int input) {
+    Shape boxes, direction;
+    TF_RETURN_IF_ERROR(InputShape(context, boxes_input, &boxes));
+    TF_RETURN_IF_ERROR(InputShape(context, input, &direction));
+    return InvalidUnlessEmpty(CheckDirection(boxes, direction));
+  }
+
   absl::Status Call(XlaOpKernelContext* context, const Signature& signature,
                     const Result& result) const {
     std::vector<xla::XlaOp> operands;
@@ -188,15 +209,9 @@ class RoiAlignGradXlaOp : public RoiAlignXlaOpBase {
 
  protected:
   absl::Status Build(XlaOpKernelContext* context) override {
-    Shape shape_of_shape, features, grad_output;
+    Shape features, grad_output;
     Signature signature;
-    TF_RETURN_IF_ERROR(InputShape(context, 3, &shape_of_shape));
-    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-        CheckFeaturesShape(shape_of_shape, nullptr, &features)));
-    std::vector<int64_t> sizes;
-    TF_RETURN_IF_ERROR(context->ConstantInputAsIntVector(3, &sizes));
-    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-        CheckFeaturesShape(shape_of_shape, sizes.data(), &features)));
+    TF_RETURN_IF_ERROR(ReadFeaturesShape(context, 3, &features));
     TF_RETURN_IF_ERROR(InputShape(context, 0, &grad_output));
     TF_RETURN_IF_ERROR(Check(context, features, 1, &grad_output, &signature));
     return Call(context, signature,
@@ -231,28 +246,76 @@ class RoiAlignBoxesGradXlaOp : public RoiAlignXlaOpBase {
   }
 };
 
+class RoiAlignBoxesTangentXlaOp : public RoiAlignXlaOpBase {
+ public:
+  using RoiAlignXlaOpBase::RoiAlignXlaOpBase;
+
+ protected:
+  absl::Status Build(XlaOpKernelContext* context) override {
+    Shape features;
+    Signature signature;
+    TF_RETURN_IF_ERROR(InputShape(context, 0, &features));
+    TF_RETURN_IF_ERROR(Check(context, features, 1, nullptr, &signature));
+    TF_RETURN_IF_ERROR(CheckDirectionInput(context, 1, 3));
+    return Call(
+        context, signature,
+        {kTangentCall,
+         {{"features", 0}, {"boxes", 1}, {"box_indices", 2}, {"direction", 3}},
+         /*same_dtype_as=*/0,
+         signature.Output(params()),
+         /*has_row_per_box=*/true});
+  }
+};
+
+class RoiAlignBoxesTangentGradXlaOp : public RoiAlignXlaOpBase {
+ public:
+  using RoiAlignXlaOpBase::RoiAlignXlaOpBase;
+
+ protected:
+  absl::Status Build(XlaOpKernelContext* context) override {
+    Shape features, grad_output;
+    Signature signature;
+    TF_RETURN_IF_ERROR(ReadFeaturesShape(context, 3, &features));
+    TF_RETURN_IF_ERROR(InputShape(context, 0, &grad_output));
+    TF_RETURN_IF_ERROR(Check(context, features, 1, &grad_output, &signature));
+    TF_RETURN_IF_ERROR(CheckDirectionInput(context, 1, 4));
+    return Call(context, signature,
+                {kTangentGradCall,
+                 {{"grad_output", 0},
+                  {"boxes", 1},
+                  {"box_indices", 2},
+                  {"direction", 4}},
+                 /*same_dtype_as=*/0,
+                 features,
+                 /*has_row_per_box=*/false});
+  }
+};
+
 // REGISTER_XLA_OP makes kernels only of what is there when TensorFlow starts
 // its devices, which may be before this library is loaded. So the kernels are
 // registered by themselves, and the registry gets, for no device at all, what
 // else it has to know.
-#define TF_ROIALIGN_REGISTER_ON(DEVICE)                                        \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlign").Device(DEVICE),          \
-                          RoiAlignXlaOp);                                      \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignGrad").Device(DEVICE),      \
-                          RoiAlignGradXlaOp);                                  \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesGrad").Device(DEVICE), \
-                          RoiAlignBoxesGradXlaOp);
+#define TF_ROIALIGN_REGISTER(OP, DEVICE) \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>" #OP).Device(DEVICE), OP##XlaOp)
+#define TF_ROIALIGN_SHAPE_IS_CONSTANT(OP)                            \
+  REGISTER_XLA_OP(Name("TfRoialign>" #OP)                            \
+                      .Device(absl::Span<const absl::string_view>()) \
+                      .CompilationOnly()                             \
+                      .CompileTimeConstantInput("features_shape"),   \
+                  OP##XlaOp)
 
-TF_ROIALIGN_REGISTER_ON("XLA_CPU_JIT")
+TF_ROIALIGN_REGISTER(RoiAlign, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignGrad, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignBoxesGrad, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignBoxesTangent, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignBoxesTangentGrad, "XLA_CPU_JIT");
 #if TF_ROIALIGN_CUDA
-TF_ROIALIGN_REGISTER_ON("XLA_GPU_JIT")
+TF_ROIALIGN_REGISTER(RoiAlign, "XLA_GPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignGrad, "XLA_GPU_JIT");
+TF_ROIALIGN_REGISTER(RoiAlignBoxesGrad, "XLA_GPU_JIT");
 #endif
-
-REGISTER_XLA_OP(Name("TfRoialign>RoiAlignGrad")
-                    .Device(absl::Span<const absl::string_view>())
-                    .CompilationOnly()
-                    .CompileTimeConstantInput("features_shape"),
-                RoiAlignGradXlaOp);
+TF_ROIALIGN_SHAPE_IS_CONSTANT(RoiAlignGrad);
+TF_ROIALIGN_SHAPE_IS_CONSTANT(RoiAlignBoxesTangentGrad);
 
 }  // namespace
 }  // namespace tf_roialign

@@ -1,8 +1,10 @@
 // The custom calls on XLA:CPU ("Host"): check the image indices, call the core.
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "cc/core/box_tangent_cpu.h"
 #include "cc/core/checked_boxes.h"
@@ -11,7 +13,7 @@
 #include "cc/kernels/huge_pages.h"
 #include "cc/xla/custom_calls.h"
 #include "cc/xla/ffi_arguments.h"
-#include "cc/xla/pool_threads.h"
+#include "cc/xla/shared_work.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace tf_roialign {
@@ -20,6 +22,18 @@ namespace {
 namespace ffi = ::xla::ffi;
 using ffi::AnyBuffer;
 using ffi::Error;
+
+// XLA:CPU's own threads, which are TensorFlow's. `pool` must outlive the
+// result.
+ParallelFor PoolThreads(ffi::ThreadPool* pool) {
+  return [pool](int64_t units, int64_t unit_cost,
+                const std::function<void(int64_t, int64_t)>& run) {
+    ShareWork(
+        pool->num_threads(),
+        [pool](std::function<void()> task) { pool->Schedule(std::move(task)); },
+        units, unit_cost, run);
+  };
+}
 
 template <typename B>
 std::string InitBoxes(const Signature& signature, const AnyBuffer& boxes,

@@ -1,9 +1,8 @@
-#include "cc/xla/pool_threads.h"
+#include "cc/xla/shared_work.h"
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -66,25 +65,23 @@ constexpr int64_t kBlocksPerThread = 4;
 
 }  // namespace
 
-ParallelFor PoolThreads(::xla::ffi::ThreadPool* pool) {
-  return [pool](int64_t units, int64_t unit_cost, const Run& run) {
-    if (units <= 0) return;
-    const int64_t threads = pool->num_threads();
-    const double cost = double(units) * double(std::max<int64_t>(unit_cost, 1));
-    const int64_t count = static_cast<int64_t>(
-        std::min({double(units), double(threads * kBlocksPerThread),
-                  cost / double(kBlockCost)}));
-    if (threads <= 1 || count <= 1) {
-      run(0, units);
-      return;
-    }
-    const auto blocks = std::make_shared<Blocks>(units, count, run);
-    for (int64_t i = 1; i < std::min(threads, count); ++i) {
-      pool->Schedule([blocks] { blocks->Work(); });
-    }
-    blocks->Work();
-    blocks->Wait();
-  };
+void ShareWork(int64_t threads, const Schedule& schedule, int64_t units,
+               int64_t unit_cost, const Run& run) {
+  if (units <= 0) return;
+  const double cost = double(units) * double(std::max<int64_t>(unit_cost, 1));
+  const int64_t count = static_cast<int64_t>(
+      std::min({double(units), double(threads) * double(kBlocksPerThread),
+                cost / double(kBlockCost)}));
+  if (threads <= 1 || count <= 1) {
+    run(0, units);
+    return;
+  }
+  const auto blocks = std::make_shared<Blocks>(units, count, run);
+  for (int64_t i = 1; i < std::min(threads, count); ++i) {
+    schedule([blocks] { blocks->Work(); });
+  }
+  blocks->Work();
+  blocks->Wait();
 }
 
 }  // namespace tf_roialign

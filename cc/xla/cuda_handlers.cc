@@ -30,15 +30,21 @@ Error WithBoxes(void* stream, ffi::ScratchAllocator* scratch,
   const std::string problem = ReadSignature(
       params, features, boxes, box_indices, grad_output, &signature);
   if (!problem.empty()) return ToError(problem);
+  // XLA frees the scratch memory when the handler returns, to be used by what
+  // is queued on the same stream later.
   const CudaContext context = {
       stream, [scratch](size_t bytes) {
         return scratch->Allocate(bytes, 256).value_or(nullptr);
       }};
+  const void* indices = signature.form == BoxForm::kSeparate
+                            ? box_indices.untyped_data()
+                            : nullptr;
   return WithTypes(typed, boxes, [&](auto t, auto b) {
     using B = typename decltype(b)::type;
     const CudaBoxes<B> table = {
-        signature.form,        Data<const B>(boxes),       signature.columns,
-        signature.sizes.boxes, box_indices.untyped_data(), Is64Bit(box_indices),
+        signature.form,    Data<const B>(boxes),
+        signature.columns, signature.sizes.boxes,
+        indices,           Is64Bit(box_indices),
     };
     const std::string problem = run(context, signature.sizes, table, t, b);
     return problem.empty() ? Error::Success() : Error::Internal(problem);

@@ -48,9 +48,10 @@ def roi_align(
     A box with a NaN or infinite coordinate gives NaN, adds nothing to the
     gradient of the features and has a NaN gradient itself.
 
-    Gradients: differentiable in `features` and in `boxes`, twice (the gradient
-    to the features is itself differentiable in the upstream gradient and in the
-    boxes). The number of samples and the clamping to the map are piecewise
+    Gradients: differentiable in `features` and in `boxes`, forward and backward,
+    and again (the gradient to the features in the upstream gradient and in the
+    boxes; the gradient to the boxes in the upstream gradient and in the features,
+    but not in the boxes). The number of samples and the clamping to the map are piecewise
     constant and have no gradient. The gradient to the features is bit-identical
     from run to run and for every number of threads. Where boxes need no
     gradient, `tf.stop_gradient(boxes)` saves its computation inside a

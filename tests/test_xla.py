@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import itertools
+import os
 import pathlib
 import re
 import shutil
@@ -157,6 +158,21 @@ def test_one_function_for_several_sizes(form):
         assert_same(run(*inputs), everything(problem, *inputs))
     # A list of another length is another signature.
     assert run.experimental_get_tracing_count() == (3 if form == "list" else 2)
+
+
+def test_other_row_lengths_are_not_compiled_again():
+    """Ragged boxes: what XLA compiled for K boxes of N images serves every split of them."""
+    problem = cases.Problem(np.random.default_rng(2), form="ragged")
+    flat = problem.arguments()["boxes"].flat_values
+    compiled = []
+    run = tf.function(lambda features, boxes: problem.run(features, boxes=boxes), jit_compile=True)
+    for lengths in ([12, 0, 0], [0, 5, 7], [4, 4, 4], [0, 0, 12]):
+        boxes = tf.RaggedTensor.from_row_lengths(flat, lengths)
+        np.testing.assert_array_equal(run(problem.features, boxes), problem.run(boxes=boxes))
+        # A constant in the compiled program would be the row lengths.
+        text = run.experimental_get_compiler_ir(problem.features, boxes)(stage="hlo")
+        compiled.append(re.sub(r"metadata=\{.*?\}|HloModule \S+", "", text))
+    assert len(set(compiled)) == 1
 
 
 def test_an_input_signature_without_sizes():
@@ -512,6 +528,15 @@ except RuntimeError as error:
     print(str(error).strip().splitlines()[-1].strip())
 from tf_roialign import __main__
 __main__.main()
+
+import warnings
+import keras
+images, boxes = keras.Input((4, 4, 1)), keras.Input((3, 4))
+pooled = tf_roialign.RoIAlign(2)(images, boxes)
+model = keras.Model([images, boxes], keras.layers.Dense(2)(pooled))
+with warnings.catch_warnings(record=True):
+    model.compile("sgd", "mse", jit_compile=True)
+model.fit((tf.ones([2, 4, 4, 1]), tf.ones([2, 3, 4])), tf.zeros([2, 3, 2, 2, 2]), verbose=0)
 """
     supports_jit, error, *report = programs.run(program).stdout.splitlines()
     why = "_tf_roialign_xla.so is not there: the package was built without it"
@@ -538,3 +563,72 @@ print(library.xla_problem)
     supports_jit, why = programs.run(program).stdout.splitlines()
     assert supports_jit == "False"
     assert "_tf_roialign_xla.so" in why
+
+
+MEMORY_PROGRAM = """
+import resource, sys
+import tensorflow as tf
+from tf_roialign import raw_ops
+features, boxes = tf.ones([1, 4, 4, 1]), tf.constant([[0, 0.0, 0, 3, 3]])
+
+def make(bins):
+    def run(features, boxes):
+        indices = tf.zeros([0], tf.int32)
+        return raw_ops.roi_align(features, boxes, indices, output_size=[bins, 1])
+    return tf.function(run, jit_compile=True)
+
+small, large = make(3), make(6 * 10**7)
+expected = small(features, boxes).numpy()
+large.get_concrete_function(features, boxes)
+with open("/proc/self/statm") as file:
+    mapped = int(file.read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+# The output is 240 MB, the taps are more than a gigabyte.
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 700 * 2**20, before[1]))
+try:
+    large(features, boxes)
+except tf.errors.ResourceExhaustedError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, before)
+assert (small(features, boxes).numpy() == expected).all()
+print("lives")
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux' /proc")
+def test_scratch_memory_that_is_not_there():
+    lines = programs.run(MEMORY_PROGRAM).stdout.splitlines()
+    assert lines[-1] == "lives"
+    assert any("scratch space of RoIAlign with `output_size` [60000000, 1]" in x for x in lines)
+
+
+def test_saved_model(tmp_path):
+    """A function that XLA is to compile, saved here and run in a fresh process."""
+    problem = cases.Problem(np.random.default_rng(4), form="ragged", output_size=(2, 2))
+    module = tf.Module()
+    module.run = tf.function(
+        lambda features, boxes, lengths: problem.run(
+            features, boxes=tf.RaggedTensor.from_row_lengths(boxes, lengths)
+        ),
+        jit_compile=True,
+        input_signature=[
+            tf.TensorSpec([None] * 4),
+            tf.TensorSpec([None, 4]),
+            tf.TensorSpec([None], tf.int64),
+        ],
+    )
+    boxes = problem.arguments()["boxes"]
+    inputs = (problem.features, boxes.flat_values, boxes.row_lengths())
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    np.savez(tmp_path / "inputs.npz", *[tensor.numpy() for tensor in inputs])
+    program = """
+import sys
+import numpy as np
+import tensorflow as tf
+import tf_roialign
+with np.load(sys.argv[1] + "/inputs.npz") as inputs:
+    inputs = [tf.constant(inputs[key]) for key in inputs.files]
+np.save(sys.argv[1] + "/output.npy", tf.saved_model.load(sys.argv[1] + "/model").run(*inputs))
+"""
+    programs.run(program, tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "output.npy"), problem.run())

@@ -164,7 +164,17 @@ def _from_ragged(features, boxes):
             f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {shape_text(boxes)} "
             f"with ragged_rank {boxes.ragged_rank}"
         )
-    return _after(checks, _to_coordinates(values, "boxes")), boxes.value_rowids()
+    return _after(checks, _to_coordinates(values, "boxes")), _rows_of(boxes.row_splits, values)
+
+
+def _rows_of(row_splits, values):
+    """The row of each value: `RaggedTensor.value_rowids`.
+
+    For that, XLA would have to know the row lengths when it compiles, and compile again for
+    every other ones.
+    """
+    places = tf.range(tf.shape(values, out_type=row_splits.dtype)[0])
+    return tf.raw_ops.UpperBound(sorted_inputs=row_splits[None, 1:], values=places[None])[0]
 
 
 # What is wrong with known numbers is raised at once. Checks of numbers that only a

@@ -22,6 +22,10 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "tf_roialign"
 TARGETS = ["//tf_roialign:_tf_roialign.so", "//tf_roialign:build_info"]
 FILES = ["_tf_roialign.so", "_build_info.py"]
+# Compiled against headers of TensorFlow that move more often than others: without
+# these, everything works but XLA.
+XLA_TARGETS = ["//tf_roialign:_tf_roialign_xla.so"]
+XLA_FILES = ["_tf_roialign_xla.so"]
 
 
 def find_bazelisk():
@@ -33,7 +37,7 @@ def find_bazelisk():
 
 
 def run_bazel():
-    """Builds the compiled parts and returns the folder that they are in."""
+    """Builds the compiled parts; returns the folder and the files in it."""
     command = [find_bazelisk(), "build", "--compilation_mode=opt"]
     # Bazel finds the checkout's own .venv by itself. Naming any other Python makes
     # it use the TensorFlow of the environment that the package is built for.
@@ -45,7 +49,16 @@ def run_bazel():
         subprocess.run(command + TARGETS, cwd=ROOT, check=True)
     except subprocess.CalledProcessError:
         sys.exit("error: Bazel could not build the library; its messages are above.")
-    return ROOT / "bazel-bin" / PACKAGE
+    files = list(FILES)
+    if subprocess.run(command + TARGETS + XLA_TARGETS, cwd=ROOT).returncode == 0:
+        files += XLA_FILES
+    else:
+        print(
+            "warning: The part for XLA does not build with this TensorFlow; Bazel's messages are "
+            "above. The package is made without it: jit_compile=True will not work.",
+            file=sys.stderr,
+        )
+    return ROOT / "bazel-bin" / PACKAGE, files
 
 
 def check_extras(built):
@@ -84,9 +97,11 @@ class BuildNative(Command):
         pass
 
     def run(self):
-        built = run_bazel()
-        for name in FILES:
+        built, files = run_bazel()
+        for name in files:
             install(built / name, ROOT / PACKAGE / name)
+        for name in set(XLA_FILES) - set(files):
+            (ROOT / PACKAGE / name).unlink(missing_ok=True)  # an old one
 
 
 class BuildPy(build_py):
@@ -97,9 +112,9 @@ class BuildPy(build_py):
         if self.editable_mode:
             self.run_command("build_native")
             return
-        built = run_bazel()
+        built, files = run_bazel()
         check_extras(built)
-        for name in FILES:
+        for name in files:
             install(built / name, Path(self.build_lib, PACKAGE, name), strip=name.endswith(".so"))
 
 

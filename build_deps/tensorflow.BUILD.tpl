@@ -21,3 +21,17 @@ cc_library(
     defines = %{DEFINES},
     includes = ["include"],
 )
+
+# What the headers of TensorFlow's compiler ask for besides.
+cc_library(
+    name = "compiler_headers",
+    hdrs = glob([
+        "include/external/farmhash_archive/src/*.h",
+        "include/external/highwayhash/highwayhash/*.h",
+    ]),
+    includes = [
+        "include/external/farmhash_archive/src",
+        "include/external/highwayhash",
+    ],
+    deps = [":tensorflow"],
+)

@@ -10,6 +10,7 @@ from tf_roialign.library import library_path
 # isort: split
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
 from tf_roialign import raw_ops
+from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
 from tf_roialign.version import __version__

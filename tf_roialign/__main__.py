@@ -5,7 +5,7 @@ import platform
 import keras
 import tensorflow as tf
 
-from tf_roialign.library import build_info, library_path, simd_level
+from tf_roialign.library import build_info, library_path, simd_level, xla_problem
 from tf_roialign.version import __version__
 
 
@@ -20,6 +20,7 @@ def main() -> None:
         "compiler": build_info.COMPILER,
         "SIMD level": simd_level(),
         "CUDA": build_info.CUDA or "not built in",
+        "XLA": "no: " + xla_problem if xla_problem else "yes",
         "library": library_path(),
     }
     width = max(map(len, facts))

@@ -137,7 +137,7 @@ def _from_list(features, boxes):
                     tf.shape(entry)[1:], [4], message=f"`{name}` must have shape [L, 4]"
                 )
             )
-            entry = tf.reshape(_after(checks, entry), [-1, 4])
+            entry = tf.ensure_shape(_after(checks, entry), [None, 4])
         entries.append(entry)
     if not entries:
         return _after(checks, tf.zeros([0, 4])), _NO_INDICES
@@ -164,7 +164,17 @@ def _from_ragged(features, boxes):
             f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {shape_text(boxes)} "
             f"with ragged_rank {boxes.ragged_rank}"
         )
-    return _after(checks, _to_coordinates(values, "boxes")), boxes.value_rowids()
+    return _after(checks, _to_coordinates(values, "boxes")), _rows_of(boxes.row_splits, values)
+
+
+def _rows_of(row_splits, values):
+    """The row of each value: `RaggedTensor.value_rowids`.
+
+    For that, XLA would have to know the row lengths when it compiles, and compile again for
+    every other ones.
+    """
+    places = tf.range(tf.shape(values, out_type=row_splits.dtype)[0])
+    return tf.raw_ops.UpperBound(sorted_inputs=row_splits[None, 1:], values=places[None])[0]
 
 
 # What is wrong with known numbers is raised at once. Checks of numbers that only a
@@ -194,7 +204,12 @@ def _one_per_image(features, count, noun):
         # Features of another rank are for the op to refuse. No == here: in a graph of
         # TensorFlow 1 it compares identities.
         is_right = tf.reduce_all(tf.equal(shape[:1], count)) | tf.not_equal(tf.size(shape), 4)
-        return [tf.debugging.Assert(is_right, [message, shape[:1], "got", count])]
+        check = tf.debugging.Assert(is_right, [message, shape[:1], "got", count])
+        if check is None:  # done already, eagerly
+            return []
+        # XLA leaves assertions out, but this fails there too.
+        with tf.control_dependencies([check]):
+            return [tf.reshape(tf.zeros(tf.stack([count])), shape[:1])]
     if batch != static_count:
         raise ValueError(f"{message} ({batch}), got {static_count}")
     return []

@@ -12,6 +12,7 @@ from tf_roialign.arguments import (
     check_spatial_scale,
 )
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
+from tf_roialign.library import check_xla
 
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
 
@@ -47,9 +48,10 @@ def roi_align(
     A box with a NaN or infinite coordinate gives NaN, adds nothing to the
     gradient of the features and has a NaN gradient itself.
 
-    Gradients: differentiable in `features` and in `boxes`, twice (the gradient
-    to the features is itself differentiable in the upstream gradient and in the
-    boxes). The number of samples and the clamping to the map are piecewise
+    Gradients: differentiable in `features` and in `boxes`, forward and backward,
+    and again (the gradient to the features in the upstream gradient and in the
+    boxes; the gradient to the boxes in the upstream gradient and in the features,
+    but not in the boxes). The number of samples and the clamping to the map are piecewise
     constant and have no gradient. The gradient to the features is bit-identical
     from run to run and for every number of threads. Where boxes need no
     gradient, `tf.stop_gradient(boxes)` saves its computation inside a
@@ -86,9 +88,12 @@ def roi_align(
         is built do not fit.
       TypeError: `features`, `boxes` or `box_indices` are no tensors, or have
         another dtype.
+      RuntimeError: XLA is to compile this (`jit_compile=True`), and the package's
+        library for XLA could not be loaded.
       tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
         is not in [0, N), or there are boxes and the map is empty.
     """
+    check_xla()
     output_size = check_output_size(output_size)
     spatial_scale = check_spatial_scale(spatial_scale)
     sampling_ratio = check_sampling_ratio(sampling_ratio)

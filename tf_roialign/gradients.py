@@ -5,6 +5,11 @@ gradient is `A(boxes).T @ grad`, the gradient of that with respect to `grad` is
 RoIAlign again, and the gradient of either with respect to the boxes is the one
 bilinear form `grad.T @ dA @ features`, with the upstream in the place of the
 one or the other. Two gradient ops therefore close the family.
+
+That form is linear in `grad` and in `features`, so the gradient of the box gradient
+with respect to these is `dA`, taken along the upstream, and its transpose: two ops
+more, with which forward mode works too. What is not there is `d2A`, the second
+derivative by the boxes.
 """
 
 import tensorflow as tf
@@ -14,7 +19,8 @@ from tf_roialign import raw_ops
 _ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format")
 
 
-def _attributes(op):
+def attributes_of(op):
+    """The attributes that the three ops have in common."""
     return {name: op.get_attr(name) for name in _ATTRIBUTES}
 
 
@@ -33,10 +39,23 @@ def _is_finite(boxes, spatial_scale, rank):
     return tf.reshape(is_finite, tf.concat([tf.shape(is_finite), tf.ones([missing], tf.int32)], 0))
 
 
+def _second_derivative(op, index):
+    """Stands for the gradient by the boxes of what is a derivative by them already."""
+    name = op.type.removeprefix("TfRoialign>")
+    message = f"{name} cannot be differentiated by `boxes`: it is a derivative by them already"
+    if getattr(op, "skip_input_indices", None) is not None:
+        raise LookupError(message)
+    # A graph asks for all gradients and prunes what it does not need. XLA, which leaves
+    # out assertions, gets NaN.
+    boxes = op.inputs[index]
+    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+        return tf.fill(tf.shape(boxes), tf.constant(float("nan"), boxes.dtype))
+
+
 @tf.RegisterGradient("TfRoialign>RoiAlign")
 def _roi_align_grad(op, grad_output):
     features, boxes, box_indices = op.inputs
-    attributes = _attributes(op)
+    attributes = attributes_of(op)
     grad_features = grad_boxes = None
     if _is_wanted(op, 0):
         grad_features = raw_ops.roi_align_grad(
@@ -57,7 +76,7 @@ def _roi_align_grad(op, grad_output):
 def _roi_align_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
     grad_output, boxes, box_indices, _ = op.inputs
-    attributes = _attributes(op)
+    attributes = attributes_of(op)
     grad_grad_output = grad_boxes = None
     if _is_wanted(op, 0):
         grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)
@@ -72,3 +91,69 @@ def _roi_align_grad_grad(op, grad_features):
             grad_output, grad_features, boxes, box_indices, **attributes
         )
     return grad_grad_output, grad_boxes, None, None
+
+
+@tf.RegisterGradient("TfRoialign>RoiAlignBoxesGrad")
+def _roi_align_boxes_grad_grad(op, direction):
+    """`direction`: the upstream, in the shape of the boxes."""
+    grad_output, features, boxes, box_indices = op.inputs
+    attributes = attributes_of(op)
+    grad_grad_output = grad_features = grad_boxes = None
+    if _is_wanted(op, 0):
+        grad_grad_output = raw_ops.roi_align_boxes_tangent(
+            features, boxes, box_indices, direction, **attributes
+        )
+    if _is_wanted(op, 1):
+        grad_features = raw_ops.roi_align_boxes_tangent_grad(
+            grad_output,
+            boxes,
+            box_indices,
+            tf.shape(features, out_type=tf.int64),
+            direction,
+            **attributes,
+        )
+    if _is_wanted(op, 2):
+        grad_boxes = _second_derivative(op, 2)
+    return grad_grad_output, grad_features, grad_boxes, None
+
+
+@tf.RegisterGradient("TfRoialign>RoiAlignBoxesTangent")
+def _roi_align_boxes_tangent_grad(op, grad_output):
+    features, boxes, box_indices, direction = op.inputs
+    attributes = attributes_of(op)
+    grad_features = grad_boxes = grad_direction = None
+    if _is_wanted(op, 0):
+        grad_features = raw_ops.roi_align_boxes_tangent_grad(
+            grad_output,
+            boxes,
+            box_indices,
+            tf.shape(features, out_type=tf.int64),
+            direction,
+            **attributes,
+        )
+    if _is_wanted(op, 1):
+        grad_boxes = _second_derivative(op, 1)
+    if _is_wanted(op, 3):
+        grad_direction = raw_ops.roi_align_boxes_grad(
+            grad_output, features, boxes, box_indices, **attributes
+        )
+    return grad_features, grad_boxes, None, grad_direction
+
+
+@tf.RegisterGradient("TfRoialign>RoiAlignBoxesTangentGrad")
+def _roi_align_boxes_tangent_grad_grad(op, grad_features):
+    """`grad_features`: the upstream, in the shape of the features."""
+    grad_output, boxes, box_indices, _, direction = op.inputs
+    attributes = attributes_of(op)
+    grad_grad_output = grad_boxes = grad_direction = None
+    if _is_wanted(op, 0):
+        grad_grad_output = raw_ops.roi_align_boxes_tangent(
+            grad_features, boxes, box_indices, direction, **attributes
+        )
+    if _is_wanted(op, 1):
+        grad_boxes = _second_derivative(op, 1)
+    if _is_wanted(op, 4):
+        grad_direction = raw_ops.roi_align_boxes_grad(
+            grad_output, grad_features, boxes, box_indices, **attributes
+        )
+    return grad_grad_output, grad_boxes, None, None, grad_direction

@@ -14,6 +14,7 @@ from tf_roialign.arguments import (
     check_spatial_scale,
 )
 from tf_roialign.functional import roi_align
+from tf_roialign.library import supports_xla
 
 _DATA_FORMATS = {"channels_last": "NHWC", "channels_first": "NCHW"}
 
@@ -94,8 +95,7 @@ class RoIAlign(keras.layers.Layer):
             keras.config.image_data_format() if data_format is None else data_format,
             tuple(_DATA_FORMATS),
         )
-        # The op has no XLA kernel.
-        self.supports_jit = False
+        self.supports_jit = supports_xla()
 
     def call(self, features, boxes, box_indices=None):
         """Pools the boxes; see the class."""

@@ -15,6 +15,8 @@ except ModuleNotFoundError as error:
         "tf_roialign needs TensorFlow: install `tf_roialign[cpu]` or `tf_roialign[gpu]`."
     ) from error
 
+from tensorflow.python.ops import control_flow_util
+
 try:
     from tf_roialign import _build_info as build_info
 except ImportError as error:
@@ -30,6 +32,15 @@ def library_path() -> str:
     (`TF_LoadLibrary`, `Env::LoadDynamicLibrary`).
     """
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "_tf_roialign.so")
+
+
+def xla_library_path() -> str:
+    """Returns the path of the library with which XLA compiles the ops.
+
+    Needed beside `library_path()` only by those who run functions that were made with
+    `jit_compile=True`, or with auto-clustering.
+    """
+    return os.path.join(os.path.dirname(library_path()), "_tf_roialign_xla.so")
 
 
 def simd_level() -> str:
@@ -58,4 +69,36 @@ def _load() -> types.ModuleType:
     return tf.load_op_library(library_path())
 
 
+def _load_xla() -> str | None:
+    """Loads what XLA needs; returns None, or why it cannot be loaded."""
+    path = xla_library_path()
+    if not os.path.exists(path):
+        return f"{path} is not there: the package was built without it"
+    try:
+        tf.load_library(path)
+    except (tf.errors.OpError, OSError) as error:
+        return str(getattr(error, "message", error))
+    return None
+
+
+def supports_xla() -> bool:
+    """Tells whether XLA can compile the ops on every device of this process."""
+    if xla_problem is not None:
+        return False
+    return build_info.CUDA is not None or not tf.config.list_physical_devices("GPU")
+
+
+def check_xla() -> None:
+    """Raises if a function is traced for XLA that XLA cannot compile.
+
+    TensorFlow would say so too, in other words and without the reason.
+    """
+    if xla_problem is not None and control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    ):
+        raise RuntimeError(f"RoIAlign cannot be compiled by XLA (jit_compile=True): {xla_problem}")
+
+
 ops = _load()
+# Why XLA cannot compile the ops; None if it can.
+xla_problem = _load_xla()

@@ -2,8 +2,11 @@
 
 `roi_align`, `roi_align_grad` (gradient to the features) and
 `roi_align_boxes_grad` are the ops `TfRoialign>RoiAlign`,
-`TfRoialign>RoiAlignGrad` and `TfRoialign>RoiAlignBoxesGrad`; their docstrings
-are those of the ops. Use `tf_roialign.roi_align` unless you build on the ops.
+`TfRoialign>RoiAlignGrad` and `TfRoialign>RoiAlignBoxesGrad`.
+`roi_align_boxes_tangent` (`TfRoialign>RoiAlignBoxesTangent`) is the derivative of
+`roi_align` along a direction of the boxes, and `roi_align_boxes_tangent_grad` its
+gradient to the features. The docstrings are those of the ops. Use
+`tf_roialign.roi_align` unless you build on the ops.
 """
 
 from tf_roialign.library import ops as _ops
@@ -11,5 +14,13 @@ from tf_roialign.library import ops as _ops
 roi_align = _ops.tf_roialign_roi_align
 roi_align_grad = _ops.tf_roialign_roi_align_grad
 roi_align_boxes_grad = _ops.tf_roialign_roi_align_boxes_grad
+roi_align_boxes_tangent = _ops.tf_roialign_roi_align_boxes_tangent
+roi_align_boxes_tangent_grad = _ops.tf_roialign_roi_align_boxes_tangent_grad
 
-__all__ = ["roi_align", "roi_align_boxes_grad", "roi_align_grad"]
+__all__ = [
+    "roi_align",
+    "roi_align_boxes_grad",
+    "roi_align_boxes_tangent",
+    "roi_align_boxes_tangent_grad",
+    "roi_align_grad",
+]

@@ -7,6 +7,16 @@ from peers import base
 from peers.tensorflow_base import TensorFlowPeer, TensorFlowProblem
 
 
+def op_attributes(workload, layout):
+    return {
+        "output_size": workload.output_size,
+        "spatial_scale": workload.spatial_scale,
+        "sampling_ratio": workload.sampling_ratio,
+        "aligned": workload.aligned,
+        "data_format": layout,
+    }
+
+
 class Problem(TensorFlowProblem):
     def __init__(self, workload):
         super().__init__(workload)
@@ -16,13 +26,7 @@ class Problem(TensorFlowProblem):
     def case(self, op, dtype, layout):
         workload = self.workload
         features, boxes, box_indices = self.features(dtype, layout), self.boxes, self.box_indices
-        attributes = {
-            "output_size": workload.output_size,
-            "spatial_scale": workload.spatial_scale,
-            "sampling_ratio": workload.sampling_ratio,
-            "aligned": workload.aligned,
-            "data_format": layout,
-        }
+        attributes = op_attributes(workload, layout)
 
         def forward(features, boxes):
             return tf_roialign.roi_align(features, boxes, **attributes)

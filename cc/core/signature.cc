@@ -245,6 +245,19 @@ std::string CheckGradOutput(const Params& params, const Shape& grad_output,
   return "";
 }
 
+std::string CheckDirection(const Shape& boxes, const Shape& direction) {
+  bool right = true;
+  if (boxes.rank != kUnknown && direction.rank != kUnknown) {
+    right = boxes.rank == direction.rank;
+    for (int i = 0; right && i < boxes.rank; ++i) {
+      right = !Differ(boxes.dims[i], direction.dims[i]);
+    }
+  }
+  return right ? ""
+               : "`direction` must have the shape of `boxes`, " +
+                     boxes.ToString() + ", got " + direction.ToString();
+}
+
 std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features) {
   if (shape.rank != kUnknown && (shape.rank != 1 || Differ(shape.dims[0], 4))) {
@@ -260,6 +273,12 @@ std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
   }
   *features = Shape({sizes[0], sizes[1], sizes[2], sizes[3]});
   return "";
+}
+
+std::string OutOfMemory(const Params& params) {
+  return "There is not enough memory for the scratch space of RoIAlign with "
+         "`output_size` " +
+         Shape({params.pooled_height, params.pooled_width}).ToString();
 }
 
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,

@@ -68,10 +68,16 @@ std::string CheckInputs(const Params& params, const Shape& features,
 std::string CheckGradOutput(const Params& params, const Shape& grad_output,
                             Signature* signature);
 
+// `direction`: along which boxes move, so of their shape.
+std::string CheckDirection(const Shape& boxes, const Shape& direction);
+
 // `shape`: of the input features_shape itself, whose `sizes`, if they are
 // known, are in the features' layout.
 std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
                                Shape* features);
+
+// The text for scratch memory that cannot be had.
+std::string OutOfMemory(const Params& params);
 
 // The text for a row that ResolveImages refused; `value` is what it holds.
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,

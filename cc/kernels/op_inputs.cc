@@ -1,49 +1,14 @@
 #include "cc/kernels/op_inputs.h"
 
 #include <atomic>
-#include <cmath>
-#include <cstdlib>
-#include <limits>
 #include <new>
-#include <string>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "cc/kernels/huge_pages.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_roialign {
-namespace {
-
-// With as many digits as tell it from its neighbours.
-template <typename B>
-std::string Digits(B value) {
-  const std::string few = absl::StrFormat("%g", value);
-  const bool enough = std::isnan(value) || static_cast<B>(std::strtod(
-                                               few.c_str(), nullptr)) == value;
-  return enough ? few
-                : absl::StrFormat("%.*g", std::numeric_limits<B>::max_digits10,
-                                  value);
-}
-
-template <typename B, typename Index>
-absl::Status Resolve(const Signature& signature, const B* rows,
-                     const Index* box_indices, std::vector<int64_t>* image) {
-  const int64_t bad =
-      ResolveImages(signature.form, rows, signature.sizes.boxes, box_indices,
-                    signature.sizes.batch, image->data());
-  if (bad < 0) return absl::OkStatus();
-  const std::string value = signature.form == BoxForm::kIndexed
-                                ? Digits(rows[bad * 5])
-                                : absl::StrCat(box_indices[bad]);
-  return absl::InvalidArgumentError(
-      BadImageIndex(signature.form, bad, value, signature.sizes.batch));
-}
-
-}  // namespace
-
 template <typename B>
 absl::Status CheckedInputs<B>::Init(const Params& params, const Shape& features,
                                     const tensorflow::Tensor& boxes,
@@ -56,15 +21,11 @@ absl::Status CheckedInputs<B>::Init(const Params& params, const Shape& features,
     TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
         CheckGradOutput(params, ToShape(grad_output->shape()), &signature_)));
   }
-  image_.resize(sizes().boxes);
-  boxes_ = {CoreData<B>(boxes), signature_.columns, sizes().boxes,
-            image_.data()};
-  if (box_indices.dtype() == tensorflow::DT_INT32) {
-    return Resolve(signature_, boxes_.rows, CoreData<int32_t>(box_indices),
-                   &image_);
-  }
-  return Resolve(signature_, boxes_.rows, CoreData<int64_t>(box_indices),
-                 &image_);
+  const B* rows = CoreData<B>(boxes);
+  return InvalidUnlessEmpty(
+      box_indices.dtype() == tensorflow::DT_INT32
+          ? boxes_.Init(signature_, rows, CoreData<int32_t>(box_indices))
+          : boxes_.Init(signature_, rows, CoreData<int64_t>(box_indices)));
 }
 
 template class CheckedInputs<float>;
@@ -79,12 +40,7 @@ void RoiAlignOpBase::Compute(tensorflow::OpKernelContext* context) {
   try {
     OP_REQUIRES_OK(context, Run(context));
   } catch (const std::bad_alloc&) {
-    OP_REQUIRES_OK(
-        context,
-        absl::ResourceExhaustedError(absl::StrCat(
-            "There is not enough memory for the scratch space of RoIAlign with "
-            "`output_size` [",
-            params_.pooled_height, ", ", params_.pooled_width, "]")));
+    OP_REQUIRES_OK(context, absl::ResourceExhaustedError(OutOfMemory(params_)));
   }
 }
 

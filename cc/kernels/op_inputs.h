@@ -4,10 +4,10 @@
 #define TF_ROIALIGN_CC_KERNELS_OP_INPUTS_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "cc/core/boxes.h"
+#include "cc/core/checked_boxes.h"
 #include "cc/core/float16.h"
 #include "cc/core/parallel.h"
 #include "cc/core/params.h"
@@ -57,12 +57,11 @@ class CheckedInputs {
 
   const Signature& signature() const { return signature_; }
   const Sizes& sizes() const { return signature_.sizes; }
-  const BoxTable<B>& boxes() const { return boxes_; }
+  const BoxTable<B>& boxes() const { return boxes_.table(); }
 
  private:
   Signature signature_;
-  BoxTable<B> boxes_;
-  std::vector<int64_t> image_;
+  CheckedBoxes<B> boxes_;
 };
 
 // Reads the attributes, and turns a lack of memory into a Status.

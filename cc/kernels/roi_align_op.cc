@@ -1,5 +1,6 @@
 // CPU OpKernels: check, allocate, call the core.
 
+#include "cc/core/box_tangent_cpu.h"
 #include "cc/core/roi_align_cpu.h"
 #include "cc/core/signature.h"
 #include "cc/kernels/op_inputs.h"
@@ -79,22 +80,83 @@ class RoiAlignBoxesGradOp : public RoiAlignOpBase {
   }
 };
 
-#define TF_ROIALIGN_REGISTER(T, B)                             \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlign")          \
-                              .Device(tensorflow::DEVICE_CPU)  \
-                              .TypeConstraint<T>("T")          \
-                              .TypeConstraint<B>("Tboxes"),    \
-                          RoiAlignOp<T, B>);                   \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignGrad")      \
-                              .Device(tensorflow::DEVICE_CPU)  \
-                              .TypeConstraint<T>("T")          \
-                              .TypeConstraint<B>("Tboxes"),    \
-                          RoiAlignGradOp<T, B>);               \
-  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesGrad") \
-                              .Device(tensorflow::DEVICE_CPU)  \
-                              .TypeConstraint<T>("T")          \
-                              .TypeConstraint<B>("Tboxes"),    \
-                          RoiAlignBoxesGradOp<T, B>);
+template <typename T, typename B>
+class RoiAlignBoxesTangentOp : public RoiAlignOpBase {
+ public:
+  using RoiAlignOpBase::RoiAlignOpBase;
+
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
+    const Tensor& features = context->input(0);
+    const Tensor& direction = context->input(3);
+    CheckedInputs<B> inputs;
+    TF_RETURN_IF_ERROR(inputs.Init(params(), ToShape(features.shape()),
+                                   context->input(1), context->input(2),
+                                   /*grad_output=*/nullptr));
+    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckDirection(
+        ToShape(context->input(1).shape()), ToShape(direction.shape()))));
+    Tensor* output = nullptr;
+    TF_RETURN_IF_ERROR(
+        AllocateOutput(context, inputs.signature().Output(params()), &output));
+    RoiAlignBoxTangent({DeviceThreads(context)}, params(), inputs.sizes(),
+                       inputs.boxes(), CoreData<B>(direction),
+                       CoreData<T>(features), MutableCoreData<T>(output));
+    return absl::OkStatus();
+  }
+};
+
+template <typename T, typename B>
+class RoiAlignBoxesTangentGradOp : public RoiAlignOpBase {
+ public:
+  using RoiAlignOpBase::RoiAlignOpBase;
+
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
+    const Tensor& grad_output = context->input(0);
+    const Tensor& direction = context->input(4);
+    Shape features;
+    TF_RETURN_IF_ERROR(ReadFeaturesShape(context->input(3), &features));
+    CheckedInputs<B> inputs;
+    TF_RETURN_IF_ERROR(inputs.Init(params(), features, context->input(1),
+                                   context->input(2), &grad_output));
+    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(CheckDirection(
+        ToShape(context->input(1).shape()), ToShape(direction.shape()))));
+    Tensor* grad_features = nullptr;
+    TF_RETURN_IF_ERROR(AllocateOutput(context, features, &grad_features));
+    RoiAlignBoxTangentGrad({DeviceThreads(context)}, params(), inputs.sizes(),
+                           inputs.boxes(), CoreData<B>(direction),
+                           CoreData<T>(grad_output),
+                           MutableCoreData<T>(grad_features));
+    return absl::OkStatus();
+  }
+};
+
+#define TF_ROIALIGN_REGISTER(T, B)                                    \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlign")                 \
+                              .Device(tensorflow::DEVICE_CPU)         \
+                              .TypeConstraint<T>("T")                 \
+                              .TypeConstraint<B>("Tboxes"),           \
+                          RoiAlignOp<T, B>);                          \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignGrad")             \
+                              .Device(tensorflow::DEVICE_CPU)         \
+                              .TypeConstraint<T>("T")                 \
+                              .TypeConstraint<B>("Tboxes"),           \
+                          RoiAlignGradOp<T, B>);                      \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesGrad")        \
+                              .Device(tensorflow::DEVICE_CPU)         \
+                              .TypeConstraint<T>("T")                 \
+                              .TypeConstraint<B>("Tboxes"),           \
+                          RoiAlignBoxesGradOp<T, B>);                 \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesTangent")     \
+                              .Device(tensorflow::DEVICE_CPU)         \
+                              .TypeConstraint<T>("T")                 \
+                              .TypeConstraint<B>("Tboxes"),           \
+                          RoiAlignBoxesTangentOp<T, B>);              \
+  REGISTER_KERNEL_BUILDER(Name("TfRoialign>RoiAlignBoxesTangentGrad") \
+                              .Device(tensorflow::DEVICE_CPU)         \
+                              .TypeConstraint<T>("T")                 \
+                              .TypeConstraint<B>("Tboxes"),           \
+                          RoiAlignBoxesTangentGradOp<T, B>);
 #define TF_ROIALIGN_REGISTER_BOXES(T) \
   TF_ROIALIGN_REGISTER(T, float)      \
   TF_ROIALIGN_REGISTER(T, double)

@@ -96,6 +96,22 @@ absl::Status RoiAlignBoxesGradShape(InferenceContext* context) {
   return absl::OkStatus();
 }
 
+absl::Status CheckDirectionInput(InferenceContext* context, int direction) {
+  return InvalidUnlessEmpty(
+      CheckDirection(ToShape(context, context->input(1)),
+                     ToShape(context, context->input(direction))));
+}
+
+absl::Status RoiAlignBoxesTangentShape(InferenceContext* context) {
+  TF_RETURN_IF_ERROR(RoiAlignShape(context));
+  return CheckDirectionInput(context, 3);
+}
+
+absl::Status RoiAlignBoxesTangentGradShape(InferenceContext* context) {
+  TF_RETURN_IF_ERROR(RoiAlignGradShape(context));
+  return CheckDirectionInput(context, 4);
+}
+
 constexpr char kAttrDocs[] =
     R"doc(output_size: `[PH, PW]`, pooled height and width, each at least 1.
 spatial_scale: Feature pixels per input-image pixel, e.g. 1/16. Finite, > 0.
@@ -195,6 +211,8 @@ The gradient of RoiAlign with respect to its boxes.
 The number of samples and the clamping to the map are piecewise constant and
 have no gradient. Boxes that are not finite get NaN.
 
+Differentiable in grad_output and features, not in boxes.
+
 grad_output: Gradient with respect to RoiAlign's output, in its shape.
 features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
 )doc",
@@ -202,5 +220,52 @@ features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
         R"doc(grad_boxes: Of the boxes' shape; 0 in the image index column of `[K, 5]`.
 )doc",
         kAttrDocs));
+
+REGISTER_OP("TfRoialign>RoiAlignBoxesTangent")
+    .Input("features: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Input("direction: Tboxes")
+    .Output("tangent: T")
+    .TF_ROIALIGN_ATTRS.SetShapeFn(RoiAlignBoxesTangentShape)
+    .Doc(absl::StrCat(
+        R"doc(
+How RoiAlign's output changes when its boxes move: a directional derivative.
+
+The transpose of RoiAlignBoxesGrad as a map of its grad_output. Linear in features
+and in direction. A box that is not finite gives NaN.
+
+features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
+)doc",
+        kBoxDocs,
+        R"doc(direction: Of the boxes' shape; the image index column of `[K, 5]` is not read.
+tangent: Of the shape of RoiAlign's output.
+)doc",
+        kAttrDocs));
+
+REGISTER_OP("TfRoialign>RoiAlignBoxesTangentGrad")
+    .Input("grad_output: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Input("features_shape: Tshape")
+    .Input("direction: Tboxes")
+    .Output("grad_features: T")
+    .TF_ROIALIGN_ATTRS.Attr("Tshape: {int32, int64} = DT_INT32")
+    .SetShapeFn(RoiAlignBoxesTangentGradShape)
+    .Doc(absl::StrCat(
+        R"doc(
+The gradient of RoiAlignBoxesTangent with respect to its features.
+
+Boxes that are not finite add nothing.
+
+grad_output: Gradient with respect to RoiAlignBoxesTangent's output, in its shape.
+)doc",
+        kBoxDocs,
+        R"doc(features_shape: `[4]`, the shape of the features, in data_format's order.
+direction: Of the boxes' shape; the image index column of `[K, 5]` is not read.
+grad_features: Of shape features_shape.
+)doc",
+        kAttrDocs, R"doc(Tshape: Dtype of features_shape.
+)doc"));
 
 }  // namespace tf_roialign

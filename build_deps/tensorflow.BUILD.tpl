@@ -21,3 +21,13 @@ cc_library(
     defines = %{DEFINES},
     includes = ["include"],
 )
+
+# For programs that have no TensorFlow in their process yet.
+cc_library(
+    name = "runtime",
+    srcs = [
+        "libtensorflow_cc.so.2",
+        "libtensorflow_framework.so.2",
+    ],
+    deps = [":tensorflow"],
+)

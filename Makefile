@@ -8,7 +8,7 @@ CC_FILES = $(shell find cc examples -name '*.cc' -o -name '*.h' -o -name '*.cu')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 
-.PHONY: all setup setup-onnx build demo benchmark onnx triton test test-python test-cc \
+.PHONY: all setup setup-onnx build demo benchmark cpp-host onnx triton test test-python test-cc \
   test-triton asan ubsan lint format wheel test-wheel clean
 
 all: build
@@ -41,6 +41,10 @@ demo: build
 benchmark: build
 	$(BAZELISK) build //cc/tests:machine_limits
 	$(PYTHON) benchmarks/run.py $(BENCHMARK_ARGS)
+
+cpp-host: build
+	$(BAZELISK) build //examples/cpp_host:host
+	$(PYTHON) examples/cpp_host/run.py
 
 onnx: build .venv/.onnx-done
 	$(PYTHON) examples/to_onnx.py

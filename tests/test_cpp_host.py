@@ -8,40 +8,29 @@ import subprocess
 import cases
 import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import named_tensor_pb2
 
 import tf_roialign
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+RUN = ROOT / "examples/cpp_host/run.py"
+if not RUN.exists():
+    pytest.skip("the example is only in the checkout", allow_module_level=True)
+run = programs.load(RUN)
 
 
 @pytest.fixture(name="host", scope="module")
 def build_host():
     """Path of the program, up to date."""
     bazelisk = shutil.which("bazelisk", path=f"{ROOT}/.venv/bin:{os.environ['PATH']}")
-    if not (ROOT / "WORKSPACE").exists() or bazelisk is None:
-        pytest.skip("the C++ host is built by Bazel, in a checkout that `make setup` has set up")
+    if bazelisk is None:
+        pytest.skip("the C++ host is built by Bazel, which `make setup` sets up")
     target = "//examples/cpp_host:host"
     command = [bazelisk, "build", "--noshow_progress", "--ui_event_filters=-info", target]
     subprocess.run(command, cwd=ROOT, check=True)
     return ROOT / "bazel-bin/examples/cpp_host/host"
-
-
-def write(path, tensors):
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for name, value in tensors.items():
-            proto = named_tensor_pb2.NamedTensorProto(name=name, tensor=tf.make_tensor_proto(value))
-            writer.write(proto.SerializeToString())
-
-
-def read(path):
-    protos = [
-        named_tensor_pb2.NamedTensorProto.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(path))
-    ]
-    return {proto.name: tf.make_ndarray(proto.tensor) for proto in protos}
 
 
 def serve(host, *arguments, library=None):
@@ -91,10 +80,10 @@ def test_equal_to_python(tmp_path, host, model, signature):
     inputs = request() if signature == "serving_default" else dense_request()
     loaded = tf.saved_model.load(str(model))
     expected = loaded.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
-    write(tmp_path / "request", inputs)
+    run.write_tensors(tmp_path / "request", inputs)
     process = serve(host, model, signature, tmp_path / "request", tmp_path / "response")
     assert process.returncode == 0, process.stderr
-    got = read(tmp_path / "response")
+    got = run.read_tensors(tmp_path / "response")
     assert sorted(got) == ["pooled", "scores"]
     for name, value in got.items():
         assert value.dtype == expected[name].dtype.as_numpy_dtype
@@ -117,7 +106,7 @@ def test_equal_to_python(tmp_path, host, model, signature):
 )
 def test_bad_requests(tmp_path, host, model, change, message):
     inputs = {k: v for k, v in {**request(), **change}.items() if v is not None}
-    write(tmp_path / "request", inputs)
+    run.write_tensors(tmp_path / "request", inputs)
     process = serve(host, model, "serving_default", tmp_path / "request", tmp_path / "response")
     assert process.returncode == 1
     assert message in process.stderr
@@ -125,7 +114,7 @@ def test_bad_requests(tmp_path, host, model, change, message):
 
 
 def test_what_is_not_there_is_named(tmp_path, host, model):
-    write(tmp_path / "request", request())
+    run.write_tensors(tmp_path / "request", request())
     (tmp_path / "text").write_text("no records")
     response = tmp_path / "response"
     for arguments, library, message in [

@@ -2,15 +2,14 @@
 
 import concurrent.futures
 import http.client
-import importlib.util
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import time
 
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -29,30 +28,15 @@ REQUESTS = 15  # of each client
 START_SECONDS = 120
 
 
-def load_example():
-    spec = importlib.util.spec_from_file_location("serve", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 class Server:
     """A running server and the model that it serves."""
 
     def __init__(self, folder):
-        example = load_example()
+        example = programs.load(EXAMPLE)
         example.export(folder / "repository")
         path = folder / "repository" / MODEL / "1" / "saved_model"
         self.saved_model = tf.saved_model.load(str(path))
-        self.http_port, self.grpc_port = free_ports(2)
+        self.http_port, self.grpc_port = programs.free_ports(2)
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = example.start(

@@ -169,6 +169,14 @@ def test_subclassed_model_with_a_dict(tmp_path, images, policy):
     np.testing.assert_array_equal(got["output_0"], expected)
 
 
+def test_inputs_without_names_are_numbered(tmp_path, images):
+    features, boxes = keras.Input([None, None, 3]), keras.Input([None, 4], ragged=True)
+    model = keras.Model([features, boxes], tf_roialign.RoIAlign(2)(features, boxes))
+    tf_roialign.export_saved_model(model, tmp_path)
+    got = signature(tmp_path)(input_0=images, input_1=flat_boxes(), input_1_row_lengths=LENGTHS)
+    np.testing.assert_array_equal(got["output_0"], model([images, ragged_boxes()]))
+
+
 def test_bound_method_saves_the_variables_of_its_object(tmp_path, images):
     class Module(tf.Module):
         def __init__(self):

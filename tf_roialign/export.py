@@ -7,6 +7,7 @@ each image has.
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ RAGGED_SIGNATURE = "serving_default"
 DENSE_SIGNATURE = "serving_dense"
 ROW_LENGTHS = "_row_lengths"
 
+_AUTOMATIC = r"keras_tensor(_\d+)?"  # what Keras calls inputs without a name
 # Boxes of the last image in the trial run that finds the outputs with one row per box.
 _TRIAL_ROWS = 1009
 
@@ -180,8 +182,10 @@ def _parameters(function):
 
 def _own_name(leaf):
     name = getattr(leaf, "name", None)
-    # A tf.function makes identifiers of names that are none.
-    return name if name and name.isidentifier() else None
+    # Keras numbers the inputs that were given no name through the whole process. Of other
+    # names that are no identifiers, a tf.function makes some.
+    is_automatic = isinstance(leaf, keras.KerasTensor) and re.fullmatch(_AUTOMATIC, name or "")
+    return name if name and name.isidentifier() and not is_automatic else None
 
 
 def _spec(name, leaf):

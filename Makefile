@@ -4,12 +4,12 @@ PYTHON := .venv/bin/python
 BAZELISK := .venv/bin/bazelisk
 SETUP_FILES := $(wildcard tools/*.sh tools/requirements*.txt) \
   .bazelversion pyproject.toml
-CC_FILES = $(shell find cc -name '*.cc' -o -name '*.h' -o -name '*.cu')
+CC_FILES = $(shell find cc examples -name '*.cc' -o -name '*.h' -o -name '*.cu')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 
-.PHONY: all setup build demo benchmark test test-python test-cc asan ubsan \
-  lint format wheel test-wheel clean
+.PHONY: all setup setup-onnx build demo benchmark cpp-host onnx triton test test-python test-cc \
+  test-triton asan ubsan lint format wheel test-wheel clean
 
 all: build
 
@@ -18,6 +18,17 @@ all: build
 
 # .venv with the built package importable. Made once, then reused.
 setup: .venv/.setup-done
+
+# Optional: what the tests of tf_roialign.onnx need in .venv.
+setup-onnx: .venv/.onnx-done
+
+.venv/.onnx-done: tools/requirements-onnx.txt | setup
+	.venv/bin/pip install --quiet --requirement $<
+	@touch $@
+
+# Optional: Triton Inference Server, in an environment of its own.
+.venv-triton/.setup-done: tools/setup_triton.sh tools/requirements-triton.txt | setup
+	@tools/setup_triton.sh
 
 # Brings the library in the checkout up to date with its sources.
 build: setup
@@ -30,6 +41,20 @@ demo: build
 benchmark: build
 	$(BAZELISK) build //cc/tests:machine_limits
 	$(PYTHON) benchmarks/run.py $(BENCHMARK_ARGS)
+
+cpp-host: build
+	$(BAZELISK) build //examples/cpp_host:host
+	$(PYTHON) examples/cpp_host/run.py
+
+onnx: build .venv/.onnx-done
+	$(PYTHON) examples/to_onnx.py
+
+# Serves a box classifier until it is stopped: see docs/serving.md.
+triton: build .venv-triton/.setup-done
+	.venv-triton/bin/python examples/triton/serve.py
+
+test-triton: build .venv-triton/.setup-done
+	.venv-triton/bin/python -m pytest tests/test_triton.py $(PYTEST_ARGS)
 
 test: test-cc test-python
 
@@ -64,4 +89,4 @@ test-wheel: wheel
 clean:
 	-$(BAZELISK) clean --expunge
 	rm -rf build dist *.egg-info tf_roialign/*.so tf_roialign/_build_info.py
-	rm -rf .venv .bazelrc.local .bazeliskrc
+	rm -rf .venv .venv-triton .bazelrc.local .bazeliskrc

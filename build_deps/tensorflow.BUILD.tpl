@@ -35,3 +35,13 @@ cc_library(
     ],
     deps = [":tensorflow"],
 )
+
+# For programs that have no TensorFlow in their process yet.
+cc_library(
+    name = "runtime",
+    srcs = [
+        "libtensorflow_cc.so.2",
+        "libtensorflow_framework.so.2",
+    ],
+    deps = [":tensorflow"],
+)

@@ -11,8 +11,9 @@ from tf_roialign.library import library_path
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
 from tf_roialign import raw_ops
 from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
+from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
 from tf_roialign.version import __version__
 
-__all__ = ["RoIAlign", "__version__", "library_path", "raw_ops", "roi_align"]
+__all__ = ["RoIAlign", "__version__", "export_saved_model", "library_path", "raw_ops", "roi_align"]

@@ -1,0 +1,361 @@
+"""Writes SavedModels whose signatures take ragged boxes.
+
+A signature of a SavedModel takes tensors only, and Keras' own export makes dense ones of
+ragged inputs. So a ragged input travels as two tensors: its rows, and how many of them
+each image has.
+"""
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_roialign.boxes import shape_text
+
+RAGGED_SIGNATURE = "serving_default"
+DENSE_SIGNATURE = "serving_dense"
+ROW_LENGTHS = "_row_lengths"
+
+_AUTOMATIC = r"keras_tensor(_\d+)?"  # what Keras calls inputs without a name
+# Boxes of the last image in the trial run that finds the outputs with one row per box.
+_TRIAL_ROWS = 1009
+
+
+def export_saved_model(
+    model: keras.Model | Callable[..., Any],
+    path: str | os.PathLike,
+    inputs: Any = None,
+    *,
+    box_outputs: Sequence[str] | None = None,
+) -> None:
+    """Writes a SavedModel that is served with any number of boxes per image.
+
+    It has two signatures. For a model of `images` and ragged `boxes` they are
+
+      * `"serving_default"`: `images`, `boxes` `[sum(L), 4]`, the boxes of all images
+        one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
+        belong to each image. Outputs are as the model gives them.
+      * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
+        image. Outputs with one row per box become `[N, M, ...]`.
+
+    Every ragged input is replaced like this; the others pass as they are. The signatures
+    name the outputs by the keys of a dict, or else `output_0`, `output_1`, ... An output
+    that is ragged itself comes as two, its rows and `<name>_row_lengths`.
+
+    A process that loads the SavedModel imports `tf_roialign` first; a C++ program loads
+    `tf_roialign.library_path()`.
+
+    Example:
+        tf_roialign.export_saved_model(model, "served/1")
+        served = tf.saved_model.load("served/1").signatures["serving_default"]
+        served(images=images, boxes=flat_boxes, boxes_row_lengths=row_lengths)
+
+    Args:
+      model: A `keras.Model`, which is called with `training=False`, or any callable of
+        TensorFlow code: a function, a `tf.function`, a `tf.Module`.
+      path: Folder to write to. TensorFlow Serving wants a number for its last part.
+      inputs: What the model takes: a `tf.TensorSpec`, `tf.RaggedTensorSpec` or
+        `keras.Input`, or a list, tuple or dict of them; at least one is ragged, with
+        ragged_rank 1. A Keras model is called with the structure as its one argument, as
+        by `predict`; any other callable with one argument per entry, by name for a dict.
+        The default is the inputs of a functional Keras model. Inputs are named by
+        the keys of a dict, the specs' own names, the callable's parameters, or else
+        `input_0`, `input_1`, ...
+      box_outputs: Names of the outputs that have one row per box. The default asks a
+        trial run with known sizes, which computes shapes and no values.
+
+    Raises:
+      ValueError: There is no ragged input, `inputs` is missing or is something else than
+        described above, two names are the same, or `box_outputs` names no output, or is
+        missing and it cannot be told which outputs have one row per box.
+
+      A served request raises `tf.errors.InvalidArgumentError` where the row lengths are
+      negative or do not add up to the number of rows, and the errors of
+      `tf_roialign.roi_align`.
+    """
+    inputs = _model_inputs(model) if inputs is None else inputs
+    specs = _named_specs(model, inputs)
+    ragged = [name for name, spec in specs.items() if isinstance(spec, tf.RaggedTensorSpec)]
+    if not ragged:
+        raise ValueError(
+            "`inputs` must have a ragged one, got none: tf.saved_model.save or Keras' own "
+            "`export` writes such a model"
+        )
+
+    # Keras does without AutoGraph; other code may need it.
+    function = model if isinstance(model, keras.Model) else tf.function(model)
+
+    def call(values):
+        return _named_outputs(_call(function, inputs, list(values.values())))
+
+    if box_outputs is None:
+        box_outputs = _find_box_outputs(call, specs)
+
+    def serve_ragged(**tensors):
+        return _flat(call({name: _to_ragged(name, spec, tensors) for name, spec in specs.items()}))
+
+    def serve_dense(**tensors):
+        shape = tf.shape(tensors[ragged[0]], out_type=tf.int64)
+        outputs = call(
+            {
+                name: _dense_to_ragged(tensor) if name in ragged else tensor
+                for name, tensor in ((name, tensors[name]) for name in specs)
+            }
+        )
+        _check_box_outputs(box_outputs, outputs)
+        for name in box_outputs:
+            outputs[name] = _split_rows(outputs[name], tensors[ragged[0]].shape[:2], shape[:2])
+        return _flat(outputs)
+
+    signatures = {
+        RAGGED_SIGNATURE: _trace(serve_ragged, _ragged_signature(specs)),
+        DENSE_SIGNATURE: _trace(serve_dense, _dense_signature(specs)),
+    }
+    module = tf.Module()
+    # Saved are the variables and tables that are found from here.
+    module.model = model
+    module.model_owner = getattr(model, "__self__", None)
+    module.captured = [list(f.graph.variables) for f in signatures.values()]
+    tf.saved_model.save(module, os.fspath(path), signatures=signatures)
+
+
+def _model_inputs(model):
+    inputs = model.input if isinstance(model, keras.Model) and _has_inputs(model) else None
+    if inputs is None:
+        raise ValueError(
+            "`inputs` must be given unless `model` is a functional Keras model, got "
+            f"{type(model).__name__}"
+        )
+    return inputs
+
+
+def _has_inputs(model):
+    try:
+        return model.input is not None
+    except (AttributeError, ValueError):  # a subclass of keras.Model has none
+        return False
+
+
+def _named_specs(model, inputs):
+    """The specs by the name that they have in the signatures, in tf.nest's order."""
+    leaves = tf.nest.flatten(inputs)
+    names = _keys(inputs)
+    if names is None:
+        parameters = [] if isinstance(model, keras.Model) else _parameters(model)
+        names = [
+            _own_name(leaf) or (parameters[i] if i < len(parameters) else f"input_{i}")
+            for i, leaf in enumerate(leaves)
+        ]
+    specs = {}
+    for name, leaf in zip(names, leaves, strict=True):
+        if name in specs:
+            raise ValueError(f"`inputs` must have names that differ, got `{name}` twice")
+        specs[name] = _spec(name, leaf)
+    for name, spec in specs.items():
+        if isinstance(spec, tf.RaggedTensorSpec) and name + ROW_LENGTHS in specs:
+            raise ValueError(
+                f"`inputs` must not have `{name + ROW_LENGTHS}`, which the ragged `{name}` makes"
+            )
+    return specs
+
+
+def _keys(inputs):
+    """The keys of a flat dict of inputs, in tf.nest's order; None if it is no dict."""
+    if not isinstance(inputs, dict):
+        return None
+    keys = sorted(inputs)
+    if any(tf.nest.is_nested(value) for value in inputs.values()):
+        raise ValueError(f"`inputs` must be flat, got a dict of structures with keys {keys}")
+    return [str(key) for key in keys]
+
+
+def _parameters(function):
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # not every callable tells
+        return []
+
+
+def _own_name(leaf):
+    name = getattr(leaf, "name", None)
+    # Keras numbers the inputs that were given no name through the whole process. Of other
+    # names that are no identifiers, a tf.function makes some.
+    is_automatic = isinstance(leaf, keras.KerasTensor) and re.fullmatch(_AUTOMATIC, name or "")
+    return name if name and name.isidentifier() and not is_automatic else None
+
+
+def _spec(name, leaf):
+    if isinstance(leaf, keras.KerasTensor):
+        shape, dtype = leaf.shape, keras.backend.standardize_dtype(leaf.dtype)
+        if not getattr(leaf, "ragged", False):
+            return tf.TensorSpec(shape, dtype)
+        leaf = tf.RaggedTensorSpec(shape, dtype, ragged_rank=1)
+    if isinstance(leaf, tf.RaggedTensorSpec):
+        if leaf.ragged_rank != 1:
+            raise ValueError(
+                f"`{name}` must have ragged_rank 1, got {leaf.ragged_rank}: give it a shape "
+                "[N, (L), ...] whose other dimensions are not ragged"
+            )
+        return leaf
+    if isinstance(leaf, tf.TensorSpec):
+        return leaf
+    raise ValueError(
+        f"`{name}` must be a tf.TensorSpec, a tf.RaggedTensorSpec or a keras.Input, got "
+        f"{type(leaf).__name__}"
+    )
+
+
+def _trace(function, signature):
+    return tf.function(function, autograph=False).get_concrete_function(**signature)
+
+
+def _call(model, inputs, values):
+    structure = tf.nest.pack_sequence_as(inputs, values)
+    if isinstance(model, keras.Model):
+        return model(structure, training=False)
+    if isinstance(inputs, dict):
+        return model(**structure)
+    return model(*structure) if isinstance(inputs, list | tuple) else model(structure)
+
+
+def _named_outputs(outputs):
+    """The outputs by the name that they have in the signatures."""
+    if isinstance(outputs, dict) and not any(tf.nest.is_nested(v) for v in outputs.values()):
+        return {str(key): _to_tensor(value) for key, value in outputs.items()}
+    return {f"output_{i}": _to_tensor(value) for i, value in enumerate(tf.nest.flatten(outputs))}
+
+
+def _to_tensor(value):
+    return value if isinstance(value, tf.RaggedTensor) else tf.convert_to_tensor(value)
+
+
+def _flat(outputs):
+    """Ragged outputs as two each, for a signature returns tensors only."""
+    flat = {}
+    for name, output in outputs.items():
+        if isinstance(output, tf.RaggedTensor):
+            if output.ragged_rank != 1:
+                raise ValueError(
+                    f"the output `{name}` must have ragged_rank 1, got {output.ragged_rank}"
+                )
+            flat[name + ROW_LENGTHS] = output.row_lengths()
+            output = output.values
+        flat[name] = output
+    return flat
+
+
+def _ragged_signature(specs):
+    signature = {}
+    for name, spec in specs.items():
+        if isinstance(spec, tf.RaggedTensorSpec):
+            rows = [None, *spec.shape[2:]]
+            signature[name + ROW_LENGTHS] = tf.TensorSpec(
+                spec.shape[:1], tf.int64, name + ROW_LENGTHS
+            )
+            signature[name] = tf.TensorSpec(rows, spec.dtype, name)
+        else:
+            signature[name] = tf.TensorSpec(spec.shape, spec.dtype, name)
+    return signature
+
+
+def _dense_signature(specs):
+    return {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
+
+
+def _to_ragged(name, spec, tensors):
+    """One input of the model out of those of the ragged signature."""
+    rows = tensors[name]
+    if not isinstance(spec, tf.RaggedTensorSpec):
+        return rows
+    lengths = tensors[name + ROW_LENGTHS]
+    total, count = tf.reduce_sum(lengths), tf.shape(rows, out_type=tf.int64)[0]
+    checks = [
+        tf.debugging.Assert(
+            tf.reduce_all(lengths >= 0),
+            [f"`{name + ROW_LENGTHS}` must not be negative, got", lengths],
+            summarize=-1,
+        ),
+        tf.debugging.Assert(
+            tf.equal(total, count),
+            [
+                f"`{name + ROW_LENGTHS}` must add up to the number of rows of `{name}`",
+                [count],
+                "got",
+                [total],
+            ],
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        lengths = tf.identity(lengths)
+    return tf.RaggedTensor.from_row_lengths(rows, lengths, validate=False)
+
+
+def _dense_to_ragged(tensor):
+    """`[N, M, ...]` as a ragged tensor of the same rows."""
+    shape = tf.shape(tensor, out_type=tf.int64)
+    rows = tf.reshape(tensor, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
+    rows = tf.ensure_shape(rows, [None, *tensor.shape[2:]])
+    return tf.RaggedTensor.from_row_lengths(rows, tf.fill(shape[:1], shape[1]), validate=False)
+
+
+def _split_rows(output, static_shape, shape):
+    """`[N * M, ...]` -> `[N, M, ...]`."""
+    split = tf.reshape(output, tf.concat([shape, tf.shape(output, out_type=tf.int64)[1:]], 0))
+    return tf.ensure_shape(split, [*static_shape, *output.shape[1:]])
+
+
+def _find_box_outputs(call, specs):
+    """Names of the outputs that have one row per box, by the shapes of a trial run."""
+    ragged = {name: s for name, s in specs.items() if isinstance(s, tf.RaggedTensorSpec)}
+    images = next((s.shape[0] for s in ragged.values() if s.shape[0] is not None), 3)
+    # The row count is one that nothing else has.
+    lengths = [2] * (images - 1) + [_TRIAL_ROWS]
+    rows = sum(lengths)
+    signature = {}
+    for name, spec in specs.items():
+        if name in ragged:
+            shape = [rows, *spec.shape[2:]]
+        else:
+            shape = spec.shape
+            if shape.rank and shape[0] is None:
+                shape = [images, *shape[1:]]
+        signature[name] = tf.TensorSpec(shape, spec.dtype, name)
+
+    def run(**tensors):
+        for name in ragged:
+            tensors[name] = tf.RaggedTensor.from_row_lengths(
+                tensors[name], tf.constant(lengths, tf.int64), validate=False
+            )
+        return call({name: tensors[name] for name in specs})
+
+    trial = _trace(run, signature)
+    found = []
+    for name, output in trial.structured_outputs.items():
+        if isinstance(output, tf.RaggedTensorSpec):
+            continue
+        # A scalar has no rows.
+        count = 0 if output.shape.rank == 0 else None
+        if output.shape.rank:
+            count = output.shape[0]
+        if count is None:
+            raise ValueError(
+                f"`box_outputs` must be given: it cannot be told whether the output `{name}` of "
+                f"shape {shape_text(output)} has one row per box"
+            )
+        if count == rows:
+            found.append(name)
+    return found
+
+
+def _check_box_outputs(box_outputs, outputs):
+    tensors = [name for name, x in outputs.items() if not isinstance(x, tf.RaggedTensor)]
+    for name in box_outputs:
+        if name not in tensors:
+            raise ValueError(
+                f"`box_outputs` must name outputs that are no RaggedTensors ({', '.join(tensors)}),"
+                f" got `{name}`"
+            )

@@ -1,0 +1,170 @@
+"""Teaches tf2onnx to write RoIAlign as ONNX' own `RoiAlign`, so that no custom op is needed.
+
+Importing this module registers the handler with tf2onnx; convert with opset 16 or later:
+
+    import tf2onnx
+    import tf_roialign.onnx
+
+    model, _ = tf2onnx.convert.from_function(function, input_signature, opset=16)
+
+The model runs in onnxruntime, OpenVINO, TensorRT and whatever else knows `RoiAlign`. What
+boxes, sampling ratios, `aligned` and layouts of `tf_roialign.roi_align` mean is kept, and
+K, N, M may be unknown. What ONNX does not say:
+
+  * A box with a coordinate that is not finite is NaN here; in ONNX it is left open.
+  * An image index out of range is an error here; in ONNX it is left open. So are other
+    checks of values: tf2onnx drops assertions.
+  * Dtypes: `RoiAlign` has one dtype for features and boxes, in which coordinates and
+    results are computed. It is float64 if either is float64 here, or else float32, to
+    which 16-bit features are widened. Runtimes may compute in fewer bits than they are
+    told: OpenVINO does, for float64.
+  * Samples outside the map that read a NaN or infinite pixel: zero here; the border's
+    pixels may leak into them in other implementations.
+
+Raises:
+  ImportError: On import: tf2onnx is not installed; it comes with `tf_roialign[onnx]`.
+  ValueError: When converting, from tf2onnx or in its log: the opset is less than 16, or
+    the rank or the last dimension of the boxes is unknown.
+"""
+
+import numpy as np
+
+try:
+    from onnx import TensorProto
+    from tf2onnx import utils
+    from tf2onnx.handler import tf_op
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"tf_roialign.onnx needs {error.name}: install `tf_roialign[onnx]`."
+    ) from error
+
+_MODES = {True: "half_pixel", False: "output_half_pixel"}  # by `aligned`
+_TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+
+
+@tf_op("TfRoialign>RoiAlign")
+class RoiAlign:
+    """tf2onnx' handler of the op, found by the version of the opset."""
+
+    @classmethod
+    def version_1(cls, ctx, node, **kwargs):
+        """Refuses: before opset 16 `RoiAlign` has no `aligned`."""
+        raise ValueError(f"RoIAlign needs `opset` of at least 16, got {ctx.opset}")
+
+    @classmethod
+    def version_16(cls, ctx, node, **kwargs):
+        """Replaces the node."""
+        output_height, output_width = node.get_attr_value("output_size")
+        is_nhwc = node.get_attr_str("data_format") == "NHWC"
+        features, boxes, box_indices = node.input
+        dtype, box_dtype = ctx.get_dtype(features), ctx.get_dtype(boxes)
+        shapes, dtypes = node.output_shapes, node.output_dtypes
+        graph = _Graph(ctx, node.name)
+
+        is_double = TensorProto.DOUBLE in (dtype, box_dtype)
+        computed = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
+        rank, columns = _rank_and_columns(ctx.get_shape(boxes))
+        if rank == 3:
+            dense_shape = graph.slice(graph.add("Shape", boxes), 0, 2)  # [N, M]
+            box_indices = graph.image_of_each_box(dense_shape)
+            boxes = graph.add("Reshape", boxes, graph.constant([-1, 4]))
+        elif columns == 5:
+            column = graph.add("Reshape", graph.slice(boxes, 0, 1, axis=1), graph.constant([-1]))
+            box_indices = graph.cast(column, TensorProto.INT64)
+            boxes = graph.slice(boxes, 1, 5, axis=1)
+        else:
+            box_indices = graph.cast(box_indices, TensorProto.INT64)
+
+        features = graph.cast(features, computed, unless=dtype)
+        if is_nhwc:
+            features = graph.add("Transpose", features, perm=_TO_NCHW)
+        boxes = graph.cast(boxes, computed, unless=box_dtype)
+        aligned = bool(node.get_attr_value("aligned"))
+        sampling_ratio = max(node.get_attr_value("sampling_ratio"), 0)
+        # Boxes with x2 <= x1 have no samples. onnxruntime takes a negative number of them
+        # for an overflow, and OpenVINO divides by none.
+        may_have_no_sample = aligned and sampling_ratio == 0
+        if may_have_no_sample:
+            boxes, is_empty = graph.without_negative_extents(boxes, computed)
+        output = graph.add(
+            "RoiAlign",
+            features,
+            boxes,
+            box_indices,
+            coordinate_transformation_mode=_MODES[aligned],
+            mode="avg",
+            output_height=output_height,
+            output_width=output_width,
+            # ONNX' 0 is what every ratio <= 0 is here.
+            sampling_ratio=sampling_ratio,
+            spatial_scale=node.get_attr_value("spatial_scale"),
+        )
+        if may_have_no_sample:
+            output = graph.add("Where", is_empty, graph.constant(0, computed), output)
+        if is_nhwc:
+            output = graph.add("Transpose", output, perm=_TO_NHWC)
+        if rank == 3:
+            rest = graph.slice(graph.add("Shape", output), 1, 4)
+            # A dimension of 0 is one, and not "as before".
+            shape = graph.add("Concat", dense_shape, rest, axis=0)
+            output = graph.add("Reshape", output, shape, allowzero=1)
+        ctx.remove_node(node.name)
+        ctx.make_node(
+            "Cast",
+            [output],
+            attr={"to": dtype},
+            name=node.name,
+            outputs=node.output,
+            shapes=shapes,
+            dtypes=dtypes,
+        )
+
+
+def _rank_and_columns(shape):
+    if shape is None or shape[-1] < 0:
+        raise ValueError(
+            "`boxes` must have a known rank and last dimension to be converted to ONNX, got "
+            + ("a shape of unknown rank" if shape is None else f"{shape}")
+        )
+    return len(shape), shape[-1]
+
+
+class _Graph:
+    """Adds nodes to a tf2onnx graph; tensors are their names."""
+
+    def __init__(self, ctx, scope):
+        self._ctx = ctx
+        self._scope = scope
+
+    def add(self, op, *inputs, **attributes):
+        name = utils.make_name(self._scope)
+        return self._ctx.make_node(op, list(inputs), attr=attributes, name=name).output[0]
+
+    def constant(self, values, dtype=TensorProto.INT64):
+        name = utils.make_name(self._scope)
+        array = np.array(values, utils.map_onnx_to_numpy_type(dtype))
+        return self._ctx.make_const(name, array).output[0]
+
+    def cast(self, tensor, dtype, unless=None):
+        return tensor if unless == dtype else self.add("Cast", tensor, to=dtype)
+
+    def slice(self, tensor, first, last, axis=0):
+        return self.add("Slice", tensor, *(self.constant([i]) for i in (first, last, axis)))
+
+    def image_of_each_box(self, dense_shape):
+        """[0] * M + [1] * M + ... for the shape [N, M]."""
+        images = self.add("Squeeze", self.slice(dense_shape, 0, 1), self.constant([0]))
+        numbers = self.add("Range", self.constant(0), images, self.constant(1))
+        columns = self.add("Unsqueeze", numbers, self.constant([1]))
+        return self.add("Reshape", self.add("Expand", columns, dense_shape), self.constant([-1]))
+
+    def without_negative_extents(self, boxes, dtype):
+        """Returns (boxes with x2 >= x1 and y2 >= y1, [K, 1, 1, 1] whether one was not greater)."""
+        first, second = self.slice(boxes, 0, 2, axis=1), self.slice(boxes, 2, 4, axis=1)
+        width, height = (
+            self.slice(self.add("Sub", second, first), i, i + 1, axis=1) for i in range(2)
+        )
+        smaller = self.add("Min", width, height)
+        is_empty = self.add("LessOrEqual", smaller, self.constant(0, dtype))
+        boxes = self.add("Concat", first, self.add("Max", first, second), axis=1)
+        return boxes, self.add("Unsqueeze", is_empty, self.constant([2, 3]))

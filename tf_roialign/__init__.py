@@ -14,6 +14,15 @@ from tf_roialign import vectorization as _vectorization  # noqa: F401  (register
 from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
+from tf_roialign.quantized import quantized_roi_align
 from tf_roialign.version import __version__
 
-__all__ = ["RoIAlign", "__version__", "export_saved_model", "library_path", "raw_ops", "roi_align"]
+__all__ = [
+    "RoIAlign",
+    "__version__",
+    "export_saved_model",
+    "library_path",
+    "quantized_roi_align",
+    "raw_ops",
+    "roi_align",
+]

@@ -94,29 +94,43 @@ def roi_align(
         is not in [0, N), or there are boxes and the map is empty.
     """
     check_xla()
-    output_size = check_output_size(output_size)
-    spatial_scale = check_spatial_scale(spatial_scale)
-    sampling_ratio = check_sampling_ratio(sampling_ratio)
-    aligned = check_aligned(aligned)
-    check_choice("data_format", data_format, ("NHWC", "NCHW"))
     features = to_tensor(features, "features")
     if features.dtype not in _DTYPES:
         raise TypeError(
             f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"
         )
+    boxes, box_indices, attributes = prepare_call(
+        features,
+        boxes,
+        output_size,
+        spatial_scale,
+        sampling_ratio,
+        aligned,
+        box_indices,
+        data_format,
+    )
+    return raw_ops.roi_align(features, boxes, box_indices, name=name, **attributes)
+
+
+def prepare_call(
+    features, boxes, output_size, spatial_scale, sampling_ratio, aligned, box_indices, data_format
+):
+    """Checks arguments: the inputs `boxes` and `box_indices` of an op, and its attributes."""
+    output_size = check_output_size(output_size)
+    spatial_scale = check_spatial_scale(spatial_scale)
+    sampling_ratio = check_sampling_ratio(sampling_ratio)
+    aligned = check_aligned(aligned)
+    check_choice("data_format", data_format, ("NHWC", "NCHW"))
     if features.shape.rank not in (4, None):
         wanted = "[N, H, W, C]" if data_format == "NHWC" else "[N, C, H, W]"
         raise ValueError(f"`features` must have shape {wanted}, got {shape_text(features)}")
     boxes, box_indices = prepare_boxes(features, boxes, box_indices)
     boxes, spatial_scale = scale_exactly(boxes, spatial_scale)
-    return raw_ops.roi_align(
-        features,
-        boxes,
-        box_indices,
-        output_size=output_size,
-        spatial_scale=spatial_scale,
-        sampling_ratio=sampling_ratio,
-        aligned=aligned,
-        data_format=data_format,
-        name=name,
-    )
+    attributes = {
+        "output_size": output_size,
+        "spatial_scale": spatial_scale,
+        "sampling_ratio": sampling_ratio,
+        "aligned": aligned,
+        "data_format": data_format,
+    }
+    return boxes, box_indices, attributes

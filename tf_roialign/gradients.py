@@ -157,3 +157,11 @@ def _roi_align_boxes_tangent_grad_grad(op, grad_features):
             grad_output, grad_features, boxes, box_indices, **attributes
         )
     return grad_grad_output, grad_boxes, None, None, grad_direction
+
+
+@tf.RegisterGradient("TfRoialign>QuantizedRoiAlign")
+def _quantized_roi_align_grad(op, grad_output):
+    raise LookupError(
+        "`quantized_roi_align` has no gradient, it is for inference only: train with "
+        "`roi_align` on float features"
+    )

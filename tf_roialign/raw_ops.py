@@ -5,7 +5,8 @@
 `TfRoialign>RoiAlignGrad` and `TfRoialign>RoiAlignBoxesGrad`.
 `roi_align_boxes_tangent` (`TfRoialign>RoiAlignBoxesTangent`) is the derivative of
 `roi_align` along a direction of the boxes, and `roi_align_boxes_tangent_grad` its
-gradient to the features. The docstrings are those of the ops. Use
+gradient to the features. `quantized_roi_align` (`TfRoialign>QuantizedRoiAlign`) is
+the forward on quantized features. The docstrings are those of the ops. Use
 `tf_roialign.roi_align` unless you build on the ops.
 """
 
@@ -16,8 +17,10 @@ roi_align_grad = _ops.tf_roialign_roi_align_grad
 roi_align_boxes_grad = _ops.tf_roialign_roi_align_boxes_grad
 roi_align_boxes_tangent = _ops.tf_roialign_roi_align_boxes_tangent
 roi_align_boxes_tangent_grad = _ops.tf_roialign_roi_align_boxes_tangent_grad
+quantized_roi_align = _ops.tf_roialign_quantized_roi_align
 
 __all__ = [
+    "quantized_roi_align",
     "roi_align",
     "roi_align_boxes_grad",
     "roi_align_boxes_tangent",

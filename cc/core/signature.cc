@@ -281,6 +281,24 @@ std::string OutOfMemory(const Params& params) {
          Shape({params.pooled_height, params.pooled_width}).ToString();
 }
 
+std::string CheckScalar(const char* name, const Shape& shape) {
+  if (shape.rank == kUnknown || shape.rank == 0) return "";
+  return std::string("`") + name + "` must be a scalar, got shape " +
+         shape.ToString();
+}
+
+std::string CheckQuantization(float scale, int64_t zero_point, int64_t lowest,
+                              int64_t highest) {
+  if (!(std::isfinite(scale) && scale > 0)) {
+    return "`scale` must be finite and greater than 0, got " + Number(scale);
+  }
+  if (zero_point < lowest || zero_point > highest) {
+    return "`zero_point` must be in [" + std::to_string(lowest) + ", " +
+           std::to_string(highest) + "], got " + std::to_string(zero_point);
+  }
+  return "";
+}
+
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
                           int64_t batch) {
   const std::string range =

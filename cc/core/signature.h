@@ -79,6 +79,12 @@ std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
 // The text for scratch memory that cannot be had.
 std::string OutOfMemory(const Params& params);
 
+std::string CheckScalar(const char* name, const Shape& shape);
+
+// Of quantized features, whose codes are in [lowest, highest].
+std::string CheckQuantization(float scale, int64_t zero_point, int64_t lowest,
+                              int64_t highest);
+
 // The text for a row that ResolveImages refused; `value` is what it holds.
 std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
                           int64_t batch);

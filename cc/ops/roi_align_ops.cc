@@ -112,6 +112,16 @@ absl::Status RoiAlignBoxesTangentGradShape(InferenceContext* context) {
   return CheckDirectionInput(context, 4);
 }
 
+absl::Status QuantizedRoiAlignShape(InferenceContext* context) {
+  TF_RETURN_IF_ERROR(RoiAlignShape(context));
+  for (const int input : {3, 4}) {
+    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
+        CheckScalar(input == 3 ? "scale" : "zero_point",
+                    ToShape(context, context->input(input)))));
+  }
+  return absl::OkStatus();
+}
+
 constexpr char kAttrDocs[] =
     R"doc(output_size: `[PH, PW]`, pooled height and width, each at least 1.
 spatial_scale: Feature pixels per input-image pixel, e.g. 1/16. Finite, > 0.
@@ -136,15 +146,17 @@ box_indices: `[K]`, the image of each box, in [0, N); `[0]` unless boxes are
 
 }  // namespace
 
-#define TF_ROIALIGN_ATTRS                             \
+#define TF_ROIALIGN_ATTRS_OF(dtypes)                  \
   Attr("output_size: list(int)")                      \
       .Attr("spatial_scale: float = 1.0")             \
       .Attr("sampling_ratio: int = -1")               \
       .Attr("aligned: bool = false")                  \
       .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'") \
-      .Attr("T: {half, bfloat16, float, double}")     \
+      .Attr("T: " dtypes)                             \
       .Attr("Tboxes: {float, double} = DT_FLOAT")     \
       .Attr("Tindices: {int32, int64} = DT_INT32")
+#define TF_ROIALIGN_ATTRS \
+  TF_ROIALIGN_ATTRS_OF("{half, bfloat16, float, double}")
 
 REGISTER_OP("TfRoialign>RoiAlign")
     .Input("features: T")
@@ -267,5 +279,36 @@ grad_features: Of shape features_shape.
 )doc",
         kAttrDocs, R"doc(Tshape: Dtype of features_shape.
 )doc"));
+
+REGISTER_OP("TfRoialign>QuantizedRoiAlign")
+    .Input("features: T")
+    .Input("boxes: Tboxes")
+    .Input("box_indices: Tindices")
+    .Input("scale: float")
+    .Input("zero_point: int32")
+    .Output("output: T")
+    .TF_ROIALIGN_ATTRS_OF("{qint8, quint8, int8, uint8}")
+    .SetShapeFn(QuantizedRoiAlignShape)
+    .Doc(absl::StrCat(
+        R"doc(
+RoiAlign of quantized features.
+
+Features are codes of the real values scale * (code - zero_point), with one scale
+and zero point for the tensor, as UniformQuantize makes them. The output holds
+codes of the same scale and zero point: the real result is rounded to the nearest
+code, half to even. A sample more than one pixel outside the map counts as the
+real value 0, so does a box with a coordinate that is not finite.
+
+Not differentiable.
+
+features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
+)doc",
+        kBoxDocs,
+        R"doc(scale: Scalar, finite, > 0.
+zero_point: Scalar, the code that stands for 0.
+output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
+  `[K, C, PH, PW]` (`[N, M, C, PH, PW]`) for data_format "NCHW".
+)doc",
+        kAttrDocs));
 
 }  // namespace tf_roialign

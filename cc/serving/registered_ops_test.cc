@@ -39,8 +39,10 @@ TEST(RegisteredOpsTest, AllOpsHaveTheirKernels) {
   for (const std::string& op : ops) {
     std::cout << op << ": " << CpuKernels(op) << " CPU kernels\n";
   }
-  for (const char* op : {"TfRoialign>RoiAlign", "TfRoialign>RoiAlignBoxesGrad",
-                         "TfRoialign>RoiAlignGrad"}) {
+  for (const char* op :
+       {"TfRoialign>QuantizedRoiAlign", "TfRoialign>RoiAlign",
+        "TfRoialign>RoiAlignBoxesGrad", "TfRoialign>RoiAlignBoxesTangent",
+        "TfRoialign>RoiAlignBoxesTangentGrad", "TfRoialign>RoiAlignGrad"}) {
     EXPECT_EQ(std::count(ops.begin(), ops.end(), op), 1) << op;
     // Four dtypes of features, two of boxes.
     EXPECT_EQ(CpuKernels(op), 8) << op;

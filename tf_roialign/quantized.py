@@ -1,0 +1,90 @@
+"""RoIAlign of quantized features."""
+
+import tensorflow as tf
+
+from tf_roialign import raw_ops
+from tf_roialign.arguments import OutputSize
+from tf_roialign.boxes import Boxes, TensorLike, to_tensor
+from tf_roialign.functional import prepare_call
+
+_DTYPES = (tf.int8, tf.uint8, tf.qint8, tf.quint8)
+
+
+def quantized_roi_align(
+    features: TensorLike,
+    boxes: Boxes,
+    output_size: OutputSize,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+    *,
+    scale: TensorLike,
+    zero_point: TensorLike,
+    box_indices: TensorLike | None = None,
+    data_format: str = "NHWC",
+    name: str | None = None,
+) -> tf.Tensor:
+    """`roi_align` of quantized features.
+
+    The features are codes of the real values `scale * (code - zero_point)`, with one
+    scale and zero point for the whole tensor, as `tf.raw_ops.UniformQuantize` makes
+    them and as `torchvision.ops.roi_align` takes them (any number of images, where
+    torchvision takes one). The output holds codes of the same scale and zero point:
+    the result is rounded to the nearest code, half to even, and saturated.
+
+    A sample more than one pixel outside the map counts as the real value 0, whose code
+    is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
+    codes have no NaN.
+
+    For inference only: not differentiable. On CPU, outside XLA.
+
+    Args:
+      features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
+        uint8, qint8 or quint8.
+      boxes: As for `roi_align`.
+      output_size: As for `roi_align`.
+      spatial_scale: As for `roi_align`: feature pixels per input-image pixel.
+      sampling_ratio: As for `roi_align`.
+      aligned: As for `roi_align`.
+      scale: Scalar float32, finite and greater than 0.
+      zero_point: Scalar int32, a code of the features' dtype.
+      box_indices: As for `roi_align`.
+      data_format: "NHWC" or "NCHW".
+      name: A name for the operation.
+
+    Returns:
+      Codes of the features' dtype, in the shape that `roi_align` returns.
+
+    Raises:
+      ValueError: An argument is out of its range, or shapes known when a graph is built
+        do not fit.
+      TypeError: `features`, `boxes` or `box_indices` are no tensors, or have another
+        dtype.
+      LookupError: A gradient is asked for.
+      tf.errors.InvalidArgumentError: When run: as for `roi_align`; `scale` is not finite
+        or not greater than 0, `zero_point` is no code of the dtype.
+    """
+    features = to_tensor(features, "features")
+    if features.dtype not in _DTYPES:
+        raise TypeError(
+            f"`features` must be int8, uint8, qint8 or quint8, got {features.dtype.name}"
+        )
+    boxes, box_indices, attributes = prepare_call(
+        features,
+        boxes,
+        output_size,
+        spatial_scale,
+        sampling_ratio,
+        aligned,
+        box_indices,
+        data_format,
+    )
+    return raw_ops.quantized_roi_align(
+        features,
+        boxes,
+        box_indices,
+        scale=tf.convert_to_tensor(scale, tf.float32),
+        zero_point=tf.convert_to_tensor(zero_point, tf.int32),
+        name=name,
+        **attributes,
+    )

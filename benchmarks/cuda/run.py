@@ -532,9 +532,7 @@ def describe(report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", required=True, help="folder for cuda.md and cuda.json")
-    parser.add_argument(
-        "--sweep", metavar="LIBRARY", help="only the short sweep of compute-sanitizer"
-    )
+    parser.add_argument("--sweep", metavar="LIBRARY", help="only compute-sanitizer's short sweep")
     parser.add_argument(
         "--without-gpu",
         action="store_true",

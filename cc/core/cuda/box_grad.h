@@ -49,6 +49,7 @@ struct BoxGradNhwc {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<SlopeTap<W>>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
 
   Problem problem;
   const T* features;
@@ -168,6 +169,7 @@ struct BoxGradNchw {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<SlopeTap<W>>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
   static constexpr int kTogether = 4;  // channels of one thread at a time
 
   Problem problem;
@@ -297,6 +299,7 @@ struct BoxGradNchw {
 // a box without meaning, NaN.
 struct FinishBoxGrad {
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
 
   Problem problem;
   const BoxSums* parts;

@@ -46,6 +46,7 @@ TF_ROIALIGN_DEVICE void AxisSpan(const Axis<B>& axis, int pooled, int length,
 // One thread per box: its image (-1: none, it has no meaning) and its span.
 struct FindBoxSpans {
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
 
   Problem problem;
   int* images;
@@ -81,6 +82,7 @@ struct FindBoxSpans {
 // to the place behind them. Boxes without meaning are left out.
 struct GroupBoxes {
   static constexpr int kThreads = 256;
+  static constexpr int kMinBlocks = 0;
   static constexpr int kWarps = kThreads / kWarp;
 
   int64_t boxes;

@@ -20,6 +20,7 @@ template <typename T, int V>
 struct FeatureGradNhwc {
   using W = Accumulator<T>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
   static constexpr int kPixels = 8;  // of one thread
   static constexpr int kEntries = 768;
 
@@ -118,6 +119,7 @@ template <typename T>
 struct FeatureGradNchw {
   using W = Accumulator<T>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
   static constexpr int kChannels = 8;  // of one thread
   static constexpr int kEntries = 1024;
 

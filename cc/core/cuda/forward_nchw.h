@@ -22,6 +22,7 @@ struct ForwardNchw {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<Tap<W>>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
   static constexpr int kTogether = 4;  // channels of one thread at a time
   static constexpr int kMaxColumnSums = 24 * 1024 / int(sizeof(W));
 

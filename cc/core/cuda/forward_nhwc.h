@@ -22,6 +22,7 @@ struct ForwardNhwc {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<Tap<W>>;
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = V >= 8 ? 6 : 0;
 
   Problem problem;
   const T* features;

@@ -14,7 +14,7 @@ namespace tf_roialign {
 namespace gpu {
 
 template <typename Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads)
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kMinBlocks)
     RunKernel(const Kernel kernel) {
   kernel();
 }

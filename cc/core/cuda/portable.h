@@ -4,7 +4,9 @@
 // thus run under AddressSanitizer on machines without a GPU.
 //
 // A kernel is a class: its members are the arguments, operator() is what one
-// thread does. Blocks are one-dimensional and made of whole warps.
+// thread does, kThreads is a block's size, and kMinBlocks is how many blocks a
+// multiprocessor should hold (0: as the compiler likes). Blocks are
+// one-dimensional and made of whole warps.
 
 #ifndef TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
 #define TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_

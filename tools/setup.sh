@@ -32,14 +32,9 @@ if ! tensorflow_version >/dev/null; then
   .venv/bin/pip install --quiet --requirement tools/requirements-tensorflow.txt
 fi
 
-# The CUDA kernels are compiled wherever nvcc is found. TF_ROIALIGN_CUDA=none leaves
-# them out; build_deps/cuda.bzl says where it looks.
-has_cuda() {
-  [[ ${TF_ROIALIGN_CUDA:-} == /* || -n ${CUDA_HOME:-}${CUDA_PATH:-} ]] ||
-    compgen -G ".venv/lib/python3*/site-packages/nvidia/*/bin/nvcc" >/dev/null ||
-    command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]
-}
-if [ "${TF_ROIALIGN_CUDA:-}" != none ] && ! has_cuda; then
+# The CUDA kernels are compiled wherever nvcc is found; TF_ROIALIGN_CUDA (see
+# build_deps/cuda.bzl) may name a toolkit, or leave them out.
+if [ -z "$(nvcc_paths)" ] && [[ ${TF_ROIALIGN_CUDA:-} != none && ${TF_ROIALIGN_CUDA:-} != /* ]]; then
   say "Installing nvcc."
   .venv/bin/pip install --quiet --no-deps --requirement tools/requirements-cuda.txt ||
     say "It cannot be installed: the library will have no CUDA kernels."

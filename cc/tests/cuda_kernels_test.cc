@@ -133,6 +133,7 @@ struct BoxInputs {
         rows.push_back(static_cast<B>(call.column[k]));
       }
       rows.insert(rows.end(), &call.rows[k * 4], &call.rows[k * 4] + 4);
+      if (call.form != BoxForm::kSeparate) continue;
       narrow.push_back(static_cast<int32_t>(call.column[k]));
       wide.push_back(static_cast<int64_t>(call.column[k]));
     }

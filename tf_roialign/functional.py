@@ -87,7 +87,8 @@ def roi_align(
       TypeError: `features`, `boxes` or `box_indices` are no tensors, or have
         another dtype.
       tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
-        is not in [0, N), or there are boxes and the map is empty.
+        is not in [0, N), or there are boxes and the map is empty. On a GPU, where
+        indices cannot be looked at without waiting, such a box gives NaN instead.
     """
     output_size = check_output_size(output_size)
     spatial_scale = check_spatial_scale(spatial_scale)

@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 BAZELISK := .venv/bin/bazelisk
 SETUP_FILES := $(wildcard tools/*.sh tools/requirements*.txt) \
   .bazelversion pyproject.toml
-CC_FILES = $(shell find cc examples -name '*.cc' -o -name '*.h' -o -name '*.cu')
+CC_FILES = $(shell find cc examples benchmarks -name '*.cc' -o -name '*.h')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 

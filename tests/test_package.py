@@ -4,6 +4,7 @@ import importlib.metadata
 import inspect
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -31,6 +32,17 @@ def test_bug_report():
     assert re.search(r"simd.*(avx512|avx2|baseline|sse|neon)", report, re.IGNORECASE)
     assert re.search(r"cuda.*(yes|no|built|not|\d)", report, re.IGNORECASE)
     assert sys.version.split()[0] in report
+
+
+def test_library_needs_no_cuda():
+    """One library serves machines with and without a driver, CUDA kernels inside or not."""
+    if shutil.which("readelf") is None:
+        pytest.skip("there is no readelf")
+    dynamic = subprocess.run(
+        ["readelf", "-d", tf_roialign.library_path()], capture_output=True, text=True, check=True
+    ).stdout
+    assert "libtensorflow_framework" in dynamic
+    assert not re.search("libcuda|libnv", dynamic)
 
 
 def test_library_path():

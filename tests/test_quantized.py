@@ -144,7 +144,7 @@ def test_takes_what_uniform_quantize_makes(dtype):
 
 def call(**changes):
     arguments = {
-        "features": np.full((1, 4, 4, 2), 50, np.int8),
+        "features": np.full((1, 4, 4, 4), 50, np.int8),
         "boxes": np.array([[0, 0, 0, 3, 3]], np.float32),
         "output_size": 2,
         "scale": 0.5,

@@ -5,7 +5,13 @@ import platform
 import keras
 import tensorflow as tf
 
-from tf_roialign.library import build_info, library_path, simd_level, xla_problem
+from tf_roialign.library import (
+    build_info,
+    cuda_kernels,
+    library_path,
+    simd_level,
+    xla_problem,
+)
 from tf_roialign.version import __version__
 
 
@@ -19,7 +25,7 @@ def main() -> None:
         "platform": platform.platform(),
         "compiler": build_info.COMPILER,
         "SIMD level": simd_level(),
-        "CUDA": build_info.CUDA or "not built in",
+        "CUDA": cuda_kernels(),
         "XLA": "no: " + xla_problem if xla_problem else "yes",
         "library": library_path(),
     }

@@ -91,7 +91,8 @@ def roi_align(
       RuntimeError: XLA is to compile this (`jit_compile=True`), and the package's
         library for XLA could not be loaded.
       tf.errors.InvalidArgumentError: When run: shapes do not fit, an image index
-        is not in [0, N), or there are boxes and the map is empty.
+        is not in [0, N), or there are boxes and the map is empty. On a GPU, where
+        indices cannot be looked at without waiting, such a box gives NaN instead.
     """
     check_xla()
     features = to_tensor(features, "features")

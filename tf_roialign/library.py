@@ -54,6 +54,14 @@ def simd_level() -> str:
     return function().decode()
 
 
+def cuda_kernels() -> str:
+    """Returns which CUDA kernels the library has: "13.0, for 8.0, 9.0 and later"."""
+    if build_info.CUDA is None:
+        return "not built in"
+    names = [f"{number // 10}.{number % 10}" for number in build_info.CUDA_ARCHITECTURES]
+    return f"{build_info.CUDA}, for {', '.join(names)} and later"
+
+
 def _minor_version(version: str) -> str:
     return ".".join(version.split(".")[:2])
 

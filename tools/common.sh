@@ -33,3 +33,21 @@ names = importlib.metadata.packages_distributions().get("tensorflow", [])
 print(importlib.metadata.version(names[0]) if names else "unknown")
 END
 }
+
+# Prints the paths of the nvcc compilers that the build looks at.
+nvcc_paths() {
+  local nvcc
+  for nvcc in "${CUDA_HOME:-}/bin/nvcc" "${CUDA_PATH:-}/bin/nvcc" \
+    .venv/lib/python3*/site-packages/nvidia/*/bin/nvcc \
+    "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc; do
+    [ ! -x "$nvcc" ] || echo "$nvcc"
+  done
+}
+
+# Prints the version of the first of them, or "none".
+nvcc_version() {
+  local nvcc
+  nvcc=$(nvcc_paths | head -n 1)
+  [ -z "$nvcc" ] || "$nvcc" --version | sed -n 's/.*, V\([0-9.]*\)$/\1/p'
+  [ -n "$nvcc" ] || echo none
+}

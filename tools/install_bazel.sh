@@ -57,6 +57,7 @@ fi
       echo "common --noenable_bzlmod"
       ;;
   esac
-  # Another TensorFlow makes Bazel look again.
+  # Another TensorFlow, or another CUDA toolkit, makes Bazel look again.
   echo "build --repo_env=TF_ROIALIGN_TF_VERSION=$(tensorflow_version || echo none)"
+  echo "build --repo_env=TF_ROIALIGN_CUDA_VERSION=$(nvcc_version)"
 } >.bazelrc.local

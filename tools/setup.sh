@@ -32,6 +32,14 @@ if ! tensorflow_version >/dev/null; then
   .venv/bin/pip install --quiet --requirement tools/requirements-tensorflow.txt
 fi
 
+# The CUDA kernels are compiled wherever nvcc is found; TF_ROIALIGN_CUDA (see
+# build_deps/cuda.bzl) may name a toolkit, or leave them out.
+if [ -z "$(nvcc_paths)" ] && [[ ${TF_ROIALIGN_CUDA:-} != none && ${TF_ROIALIGN_CUDA:-} != /* ]]; then
+  say "Installing nvcc."
+  .venv/bin/pip install --quiet --no-deps --requirement tools/requirements-cuda.txt ||
+    say "It cannot be installed: the library will have no CUDA kernels."
+fi
+
 tools/install_bazel.sh
 
 say "Building tf_roialign."

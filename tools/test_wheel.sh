@@ -5,6 +5,13 @@ set -euo pipefail
 wheel=$(realpath "$1")
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 
+# CUDA kernels for many architectures could make it large.
+size=$(stat --format=%s "$wheel")
+if [ "$size" -ge 30000000 ]; then
+  echo "error: $wheel has $size bytes; 30 MB is the limit." >&2
+  exit 1
+fi
+
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 

@@ -9,18 +9,27 @@
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_roialign {
+
+absl::Status CheckShapes(const Params& params, const Shape& features,
+                         const tensorflow::Tensor& boxes,
+                         const tensorflow::Tensor& box_indices,
+                         const tensorflow::Tensor* grad_output,
+                         Signature* signature) {
+  TF_RETURN_IF_ERROR(
+      InvalidUnlessEmpty(CheckInputs(params, features, ToShape(boxes.shape()),
+                                     ToShape(box_indices.shape()), signature)));
+  if (grad_output == nullptr) return absl::OkStatus();
+  return InvalidUnlessEmpty(
+      CheckGradOutput(params, ToShape(grad_output->shape()), signature));
+}
+
 template <typename B>
 absl::Status CheckedInputs<B>::Init(const Params& params, const Shape& features,
                                     const tensorflow::Tensor& boxes,
                                     const tensorflow::Tensor& box_indices,
                                     const tensorflow::Tensor* grad_output) {
-  TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-      CheckInputs(params, features, ToShape(boxes.shape()),
-                  ToShape(box_indices.shape()), &signature_)));
-  if (grad_output != nullptr) {
-    TF_RETURN_IF_ERROR(InvalidUnlessEmpty(
-        CheckGradOutput(params, ToShape(grad_output->shape()), &signature_)));
-  }
+  TF_RETURN_IF_ERROR(CheckShapes(params, features, boxes, box_indices,
+                                 grad_output, &signature_));
   const B* rows = CoreData<B>(boxes);
   return InvalidUnlessEmpty(
       box_indices.dtype() == tensorflow::DT_INT32
@@ -44,12 +53,18 @@ void RoiAlignOpBase::Compute(tensorflow::OpKernelContext* context) {
   }
 }
 
-absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
-                            const Shape& shape, tensorflow::Tensor** output) {
+absl::Status AllocateDeviceOutput(tensorflow::OpKernelContext* context,
+                                  const Shape& shape,
+                                  tensorflow::Tensor** output) {
   tensorflow::TensorShape tensor_shape;
   TF_RETURN_IF_ERROR(tensorflow::TensorShape::BuildTensorShape(
       absl::MakeConstSpan(shape.dims, shape.rank), &tensor_shape));
-  TF_RETURN_IF_ERROR(context->allocate_output(0, tensor_shape, output));
+  return context->allocate_output(0, tensor_shape, output);
+}
+
+absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                            const Shape& shape, tensorflow::Tensor** output) {
+  TF_RETURN_IF_ERROR(AllocateDeviceOutput(context, shape, output));
   AdviseHugePages((*output)->data(), (*output)->TotalBytes());
   return absl::OkStatus();
 }

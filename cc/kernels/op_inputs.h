@@ -45,7 +45,15 @@ CoreType<T>* MutableCoreData(tensorflow::Tensor* tensor) {
   return static_cast<CoreType<T>*>(tensor->data());
 }
 
-// The inputs of a call, once they are known to fit together.
+// Whether the inputs' shapes fit together, and what they say. grad_output: null
+// for the forward op.
+absl::Status CheckShapes(const Params& params, const Shape& features,
+                         const tensorflow::Tensor& boxes,
+                         const tensorflow::Tensor& box_indices,
+                         const tensorflow::Tensor* grad_output,
+                         Signature* signature);
+
+// The inputs of a call on CPU, once they are known to fit together.
 template <typename B>
 class CheckedInputs {
  public:
@@ -80,8 +88,14 @@ class RoiAlignOpBase : public tensorflow::OpKernel {
   Params params_;
 };
 
+// Output 0, in host memory that is written at once.
 absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
                             const Shape& shape, tensorflow::Tensor** output);
+
+// Output 0, in memory of the device that the op runs on.
+absl::Status AllocateDeviceOutput(tensorflow::OpKernelContext* context,
+                                  const Shape& shape,
+                                  tensorflow::Tensor** output);
 
 // TensorFlow's own thread pool.
 ParallelFor DeviceThreads(tensorflow::OpKernelContext* context);

@@ -1,0 +1,97 @@
+"""Builds the core's kernels with nvcc and g++ alone, and calls them by ctypes."""
+
+import concurrent.futures
+import ctypes
+import os
+import pathlib
+import shutil
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DTYPES = {"float32": ("float", 0), "float64": ("double", 1)}
+DTYPES |= {"float16": ("Half", 2), "bfloat16": ("BFloat16", 3)}
+OPS = {"forward": 0, "gradient": 1, "box gradient": 2}
+SIMD = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"],
+}
+
+
+class Call(ctypes.Structure):
+    """Mirrors the struct of interface.cu.cc."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("op", "dtype", "boxes_are_double")),
+        *((name, ctypes.c_int64) for name in ("pooled_height", "pooled_width")),
+        ("spatial_scale", ctypes.c_double),
+        *((name, ctypes.c_int64) for name in ("sampling_ratio", "aligned", "nchw")),
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels", "boxes")),
+        *((name, ctypes.c_void_p) for name in ("rows", "features", "grad_output", "result")),
+        *((name, ctypes.c_void_p) for name in ("stream", "scratch")),
+        ("scratch_bytes", ctypes.c_int64),
+    ]
+
+
+def find_nvcc():
+    nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    if not os.path.exists(nvcc):
+        raise RuntimeError("There is no nvcc on PATH, nor in /usr/local/cuda/bin.")
+    return nvcc
+
+
+def build(folder, architecture):
+    """Builds for one architecture (90), all files side by side; returns the library's path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    common = [f"-I{ROOT}", "-std=c++17", "-O3"]
+    jobs = {}
+    for name in ("roi_align_cpu", "cpu_kernels", "signature", "simd_level"):
+        source = ROOT / "cc" / "core" / f"{name}.cc"
+        jobs[f"{name}.o"] = ["g++", *common, "-fPIC", "-ffp-contract=off", "-c", source]
+    levels = SIMD if os.uname().machine == "x86_64" else {"baseline": []}
+    for level, flags in levels.items():
+        source = ROOT / "cc" / "core" / f"cpu_kernels_{level}.cc"
+        jobs[f"cpu_kernels_{level}.o"] = ["g++", *common, "-fPIC", *flags, "-c", source]
+    code = f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
+    nvcc = [find_nvcc(), *common, "-Xcompiler=-fPIC,-ffp-contract=off", code, "-lineinfo"]
+    nvcc += ["-x", "cu", "-c"]
+    for source in ("forward", "feature_grad", "box_grad"):
+        for core_type, _ in DTYPES.values():
+            path = ROOT / "cc" / "core" / "cuda" / f"{source}.cu.cc"
+            define = f"-DTF_ROIALIGN_FEATURE_TYPE={core_type}"
+            jobs[f"{source}_{core_type}.o"] = [*nvcc, define, path]
+    interface = pathlib.Path(__file__).with_name("interface.cu.cc")
+    jobs["interface.o"] = ["g++", *common, "-fPIC", "-ffp-contract=off", "-c", interface]
+
+    def compile_one(job):
+        target, command = job
+        run([*command, "-o", folder / target])
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_one, jobs.items()))
+    library = folder / "roi_align.so"
+    objects = [folder / target for target in jobs]
+    run([find_nvcc(), "-shared", *objects, "-o", library])
+    return library
+
+
+def run(command):
+    process = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if process.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed:\n{process.stderr[-3000:]}")
+
+
+class Library:
+    """The kernels. Arrays are pointers: `data_ptr()` of torch, `ctypes.data` of NumPy."""
+
+    def __init__(self, path):
+        self._run = ctypes.CDLL(str(path)).TfRoialignRun
+        self._run.restype = ctypes.c_char_p
+
+    def run(self, op, dtype, problem, *, on_gpu, **pointers):
+        """`problem`: the other fields of Call, by name."""
+        call = Call(op=OPS[op], dtype=DTYPES[dtype][1], **problem, **pointers)
+        error = self._run(ctypes.byref(call), int(on_gpu)).decode()
+        if error:
+            raise RuntimeError(error)

@@ -1,0 +1,207 @@
+// The gradient to the features. Each element has one owner, a thread that adds
+// what tile.h lists in a fixed order and stores the sum once.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_
+
+#include <cstdint>
+
+#include "cc/core/cuda/portable.h"
+#include "cc/core/cuda/problem.h"
+#include "cc/core/cuda/tile.h"
+#include "cc/core/cuda/vectors.h"
+
+namespace tf_roialign {
+namespace gpu {
+
+// Channels last: threads along the channels, several pixels of the tile each,
+// one after the other.
+template <typename T, int V>
+struct FeatureGradNhwc {
+  using W = Accumulator<T>;
+  static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
+  static constexpr int kPixels = 8;  // of one thread
+  static constexpr int kEntries = 768;
+
+  Problem problem;
+  OrderedBoxes boxes;
+  const T* grad_output;
+  T* grad_features;
+  TileShape shape;  // of kThreads / lanes * kPixels pixels
+  int lanes;        // threads along the channels, a power of two
+  int slice_groups;
+  int64_t first_unit;
+
+  static int SharedBytes() { return Tile<W, kThreads>::SharedBytes(kEntries); }
+
+  TF_ROIALIGN_DEVICE void operator()() const {
+    const TilePlace place =
+        PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
+    const int64_t channels = problem.channels;
+    Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
+                           problem.bins() * channels, channels, place.image,
+                           place.y, place.x);
+    bool ready = false;
+    for (int c0 = place.slice_group * lanes * V; c0 < problem.channels;
+         c0 += slice_groups * lanes * V) {
+      const int c = c0 + (ThreadIndex() & (lanes - 1)) * V;
+      // Sums wait here where the lists of the tile do not fit at once.
+      // Otherwise it is not touched.
+      Sums<W, V> waiting[kPixels];
+      const auto add = [&](bool first, bool last) {
+        AddLists(tile, place, c, first, last, waiting);
+      };
+      if (ready) {
+        add(true, true);
+      } else {
+        ready = tile.ForEachList(add);
+        // Lists that were not enough are made again: nobody may still read
+        // them.
+        if (!ready) SyncThreads();
+      }
+    }
+  }
+
+ private:
+  TF_ROIALIGN_DEVICE void AddLists(const Tile<W, kThreads>& tile,
+                                   const TilePlace& place, int c, bool first,
+                                   bool last, Sums<W, V>* waiting) const {
+    if (c >= problem.channels) return;
+    const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
+    TF_ROIALIGN_NO_UNROLL
+    for (int i = 0; i < kPixels; ++i) {
+      const int pixel = i * groups + group;
+      const int y = place.y + tile.row(pixel), x = place.x + tile.column(pixel);
+      if (y >= problem.height || x >= problem.width) continue;
+      Sums<W, V> sum;
+      sum.Clear();
+      if (!first) sum = waiting[i];
+      AddList(tile, pixel, grad_output + c, &sum);
+      if (last) {
+        sum.StoreTo(grad_features +
+                    ((place.image * problem.height + y) * problem.width + x) *
+                        problem.channels +
+                    c);
+      } else {
+        waiting[i] = sum;
+      }
+    }
+  }
+
+  // Four loads at a time.
+  static TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile,
+                                         int pixel, const T* from,
+                                         Sums<W, V>* sum) {
+    constexpr int kTogether = 4;
+    const int count = tile.count(pixel);
+    for (int j = 0; j < count; j += kTogether) {
+      Packed<T, V> in[kTogether];
+      W weight[kTogether];
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kTogether; ++u) {
+        in[u] = {};
+        weight[u] = W(0);
+        if (j + u < count) {
+          const TileEntry<W> entry = tile.entry(pixel, j + u);
+          weight[u] = entry.weight;
+          in[u] = Load<V>(from + entry.offset);
+        }
+      }
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kTogether; ++u) sum->Add(weight[u], in[u]);
+    }
+  }
+};
+
+// Channels first: threads along the pixels, several channels each.
+template <typename T>
+struct FeatureGradNchw {
+  using W = Accumulator<T>;
+  static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 0;
+  static constexpr int kChannels = 8;  // of one thread
+  static constexpr int kEntries = 1024;
+
+  Problem problem;
+  OrderedBoxes boxes;
+  const T* grad_output;
+  T* grad_features;
+  TileShape shape;
+  int slice_groups;
+  int64_t first_unit;
+
+  static int SharedBytes() { return Tile<W, kThreads>::SharedBytes(kEntries); }
+
+  TF_ROIALIGN_DEVICE void operator()() const {
+    const TilePlace place =
+        PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
+    const int64_t bins = problem.bins();
+    Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
+                           bins * problem.channels, 1, place.image, place.y,
+                           place.x);
+    const int pixel = ThreadIndex() & (shape.pixels() - 1);
+    const int groups = kThreads >> (shape.width_log2 + shape.height_log2);
+    const int group = ThreadIndex() >> (shape.width_log2 + shape.height_log2);
+    const int y = place.y + tile.row(pixel), x = place.x + tile.column(pixel);
+    const bool inside = y < problem.height && x < problem.width;
+    const int64_t plane = int64_t(problem.height) * problem.width;
+    bool ready = false;
+    for (int c0 = place.slice_group * groups * kChannels; c0 < problem.channels;
+         c0 += slice_groups * groups * kChannels) {
+      const int c = c0 + group * kChannels;
+      const int channels = Min(kChannels, problem.channels - c);
+      W sums[kChannels];
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kChannels; ++u) sums[u] = W(0);
+      const auto add = [&](bool, bool) {
+        if (!inside || channels <= 0) return;
+        AddList(tile, pixel, grad_output + c * bins, bins, channels, sums);
+      };
+      if (ready) {
+        add(true, true);
+      } else {
+        ready = tile.ForEachList(add);
+        if (!ready) SyncThreads();
+      }
+      if (!inside) continue;
+      T* const to = grad_features +
+                    (place.image * problem.channels + c) * plane +
+                    int64_t(y) * problem.width + x;
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kChannels; ++u) {
+        if (u < channels) {
+          Packed<T, 1> packed;
+          Narrow(sums[u], &packed.e[0]);
+          StoreStreaming(packed, to + u * plane);
+        }
+      }
+    }
+  }
+
+ private:
+  static TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile,
+                                         int pixel, const T* from, int64_t bins,
+                                         int channels, W* sums) {
+    const int count = tile.count(pixel);
+    for (int j = 0; j < count; ++j) {
+      const TileEntry<W> entry = tile.entry(pixel, j);
+      const T* const bin = from + entry.offset;
+      Packed<T, 1> in[kChannels];
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kChannels; ++u) {
+        in[u] = {};
+        if (u < channels) in[u] = Load<1>(bin + u * bins);
+      }
+      TF_ROIALIGN_UNROLL
+      for (int u = 0; u < kChannels; ++u) {
+        sums[u] += entry.weight * Widen(in[u].e[0]);
+      }
+    }
+  }
+};
+
+}  // namespace gpu
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_

@@ -1,0 +1,107 @@
+// What device code asks of the hardware, in a form that compiles for the host
+// too: there the functions are declared only, and the tests define them with an
+// emulation of blocks and threads (cc/tests/block_emulator.h). The same kernels
+// thus run under AddressSanitizer on machines without a GPU.
+//
+// A kernel is a class: its members are the arguments, operator() is what one
+// thread does, kThreads is a block's size, and kMinBlocks is how many blocks a
+// multiprocessor should hold (0: as the compiler likes). Blocks are
+// one-dimensional and made of whole warps.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define TF_ROIALIGN_DEVICE __device__ __forceinline__
+#define TF_ROIALIGN_BOTH __host__ __device__ __forceinline__
+// A call of its own, with its own registers: for what runs seldom.
+#define TF_ROIALIGN_DEVICE_CALL static __device__ __noinline__
+#define TF_ROIALIGN_UNROLL _Pragma("unroll")
+#define TF_ROIALIGN_NO_UNROLL _Pragma("unroll 1")
+#else
+#define TF_ROIALIGN_DEVICE inline
+#define TF_ROIALIGN_BOTH inline
+#define TF_ROIALIGN_DEVICE_CALL static inline
+#define TF_ROIALIGN_UNROLL
+#define TF_ROIALIGN_NO_UNROLL
+#endif
+
+namespace tf_roialign {
+namespace gpu {
+
+constexpr int kWarp = 32;
+
+#if defined(__CUDACC__)
+
+TF_ROIALIGN_DEVICE int ThreadIndex() { return static_cast<int>(threadIdx.x); }
+TF_ROIALIGN_DEVICE int64_t BlockIndex() { return blockIdx.x; }
+
+TF_ROIALIGN_DEVICE void SyncThreads() { __syncthreads(); }
+
+// Whether `value` is true for any thread of the block; a barrier too.
+TF_ROIALIGN_DEVICE bool SyncThreadsOr(bool value) {
+  return __syncthreads_or(value) != 0;
+}
+
+// Bit i: `value` of lane i. All lanes of the warp have to call it.
+TF_ROIALIGN_DEVICE uint32_t Ballot(bool value) {
+  return __ballot_sync(0xffffffffu, value);
+}
+
+TF_ROIALIGN_DEVICE int CountBits(uint32_t bits) { return __popc(bits); }
+
+// The block's shared memory, of the size given at launch, aligned to 16 bytes.
+TF_ROIALIGN_DEVICE unsigned char* SharedMemory() {
+  extern __shared__ __align__(16) unsigned char tf_roialign_shared[];
+  return tf_roialign_shared;
+}
+
+#else
+
+int ThreadIndex();
+int64_t BlockIndex();
+void SyncThreads();
+bool SyncThreadsOr(bool value);
+uint32_t Ballot(bool value);
+unsigned char* SharedMemory();
+inline int CountBits(uint32_t bits) { return __builtin_popcount(bits); }
+
+#endif
+
+template <typename A>
+TF_ROIALIGN_BOTH A Min(A a, A b) {
+  return b < a ? b : a;
+}
+template <typename A>
+TF_ROIALIGN_BOTH A Max(A a, A b) {
+  return a < b ? b : a;
+}
+
+// Hands out the block's shared memory piece by piece; bytes and kernel agree
+// because both ask for the same pieces (see the `SharedBytes` of the kernels).
+class SharedPieces {
+ public:
+  TF_ROIALIGN_DEVICE SharedPieces() : next_(SharedMemory()) {}
+
+  template <typename A>
+  TF_ROIALIGN_DEVICE A* Take(int count) {
+    A* piece = reinterpret_cast<A*>(next_);
+    next_ += Bytes<A>(count);
+    return piece;
+  }
+
+  template <typename A>
+  static TF_ROIALIGN_BOTH constexpr int Bytes(int count) {
+    return (static_cast<int>(sizeof(A)) * count + 15) / 16 * 16;
+  }
+
+ private:
+  unsigned char* next_;
+};
+
+}  // namespace gpu
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_

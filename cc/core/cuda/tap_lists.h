@@ -1,0 +1,193 @@
+// Taps of several bins of one axis in shared memory, made by all threads of a
+// block together.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_
+
+#include <cstdint>
+
+#include "cc/core/cuda/portable.h"
+#include "cc/core/cuda/problem.h"
+#include "cc/core/cuda/taps.h"
+
+namespace tf_roialign {
+namespace gpu {
+
+// Bins of one axis that a block has in hand at a time.
+constexpr int kBinsInHand = 64;
+
+// Lists are padded per bin with absent taps, so that loops take this many at a
+// time and have as many loads under way.
+constexpr int kTapGroup = 4;
+
+constexpr int kMaxListTaps = 1024;
+
+// How many list entries bins of an axis can need; host only. A bin has at most
+// one tap for each pixel and two for each sample, and neighbours share at most
+// two pixels.
+inline int64_t ListTapsBound(int64_t sampling_ratio, int64_t bins,
+                             int64_t length) {
+  const int64_t by_pixel = length + bins * (2 + kTapGroup);
+  if (sampling_ratio <= 0 || sampling_ratio > kMaxListTaps) return by_pixel;
+  const int64_t by_sample =
+      bins * ((2 * sampling_ratio + kTapGroup - 1) / kTapGroup * kTapGroup);
+  return Min(by_pixel, by_sample);
+}
+
+// The taps of bins [first, first + bins) of one axis. Made in steps with a
+// barrier between and after: Count(), Place(), then Make() for some entries.
+template <typename AnyTap>
+class TapList {
+ public:
+  static constexpr int SharedBytes(int capacity) {
+    return SharedPieces::Bytes<BinTaps>(kBinsInHand) +
+           SharedPieces::Bytes<int>(kBinsInHand + 1) +
+           SharedPieces::Bytes<AnyTap>(capacity);
+  }
+
+  TF_ROIALIGN_DEVICE TapList(SharedPieces* shared, int capacity)
+      : bins_(shared->Take<BinTaps>(kBinsInHand)),
+        begin_(shared->Take<int>(kBinsInHand + 1)),
+        taps_(shared->Take<AnyTap>(capacity)),
+        capacity_(capacity) {}
+
+  // Step 1, for thread `lane` of `lanes`.
+  template <typename B>
+  TF_ROIALIGN_DEVICE void Count(const AxisOfBox<B>& box, int first, int bins,
+                                int lane, int lanes) {
+    for (int i = lane; i < bins; i += lanes) {
+      bins_[i] = FindBinTaps(box, first + i);
+    }
+  }
+
+  // Between the steps, after a barrier and before one; all threads of the
+  // block.
+  TF_ROIALIGN_DEVICE void Place(int bins, int lane, int lanes) {
+    for (int i = lane; i <= bins; i += lanes) {
+      int64_t sum = 0;
+      for (int j = 0; j < i; ++j) {
+        sum +=
+            (int64_t(bins_[j].count) + kTapGroup - 1) / kTapGroup * kTapGroup;
+      }
+      begin_[i] = static_cast<int>(Min<int64_t>(sum, INT32_MAX));
+    }
+  }
+
+  // Step 2: entries [from, to) of the whole list, at most `capacity` of them,
+  // which then are tap(0), tap(1), ...
+  template <typename B>
+  TF_ROIALIGN_DEVICE void Make(const AxisOfBox<B>& box, int first, int bins,
+                               int from, int to, int lane, int lanes) {
+    for (int entry = from + lane; entry < to; entry += lanes) {
+      int low = 0, high = bins;  // the bin that the entry is of
+      while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        (begin_[middle] <= entry ? low : high) = middle;
+      }
+      taps_[entry - from] =
+          TapAt<AnyTap>(box, first + low, bins_[low], entry - begin_[low]);
+    }
+  }
+
+  // Entries of bin i of those in hand: [begin(i), begin(i + 1)).
+  TF_ROIALIGN_DEVICE int begin(int i) const { return begin_[i]; }
+  TF_ROIALIGN_DEVICE const AnyTap& tap(int i) const { return taps_[i]; }
+  TF_ROIALIGN_DEVICE AnyTap* taps() { return taps_; }
+  TF_ROIALIGN_DEVICE int capacity() const { return capacity_; }
+
+ private:
+  BinTaps* bins_;
+  int* begin_;
+  AnyTap* taps_;
+  int capacity_;
+};
+
+template <typename B>
+TF_ROIALIGN_DEVICE AxisOfBox<B> AxisOfBoxY(const Problem& problem, int64_t k) {
+  return {BoxAxisY<B>(problem, k), problem.pooled_height, problem.height,
+          static_cast<B>(problem.spatial_scale)};
+}
+
+template <typename B>
+TF_ROIALIGN_DEVICE AxisOfBox<B> AxisOfBoxX(const Problem& problem, int64_t k) {
+  return {BoxAxisX<B>(problem, k), problem.pooled_width, problem.width,
+          static_cast<B>(problem.spatial_scale)};
+}
+
+// Both axes of box k, of bin rows [p, p + rows) and bins [q, q + columns) of
+// each. Threads of the block's first half take y, the others x.
+template <typename AnyTap>
+struct BoxTapLists {
+  TapList<AnyTap> y;
+  TapList<AnyTap> x;
+
+  static constexpr int SharedBytes(int y_capacity, int x_capacity) {
+    return TapList<AnyTap>::SharedBytes(y_capacity) +
+           TapList<AnyTap>::SharedBytes(x_capacity);
+  }
+
+  TF_ROIALIGN_DEVICE BoxTapLists(SharedPieces* shared, int y_capacity,
+                                 int x_capacity)
+      : y(shared, y_capacity), x(shared, x_capacity) {}
+
+  // Counts and places; ends with a barrier.
+  TF_ROIALIGN_DEVICE void Count(const Problem& problem, int64_t k, int p,
+                                int rows, int q, int columns, int threads) {
+    if (problem.boxes_are_double) {
+      CountAs<double>(problem, k, p, rows, q, columns, threads);
+    } else {
+      CountAs<float>(problem, k, p, rows, q, columns, threads);
+    }
+    SyncThreads();
+    y.Place(rows, ThreadIndex(), threads);
+    x.Place(columns, ThreadIndex(), threads);
+    SyncThreads();
+  }
+
+  // Makes entries [y_from, y_to) and [x_from, x_to); ends with a barrier.
+  TF_ROIALIGN_DEVICE void Make(const Problem& problem, int64_t k, int p,
+                               int rows, int q, int columns, int y_from,
+                               int y_to, int x_from, int x_to, int threads) {
+    if (problem.boxes_are_double) {
+      MakeAs<double>(problem, k, p, rows, q, columns, y_from, y_to, x_from,
+                     x_to, threads);
+    } else {
+      MakeAs<float>(problem, k, p, rows, q, columns, y_from, y_to, x_from, x_to,
+                    threads);
+    }
+    SyncThreads();
+  }
+
+ private:
+  template <typename B>
+  TF_ROIALIGN_DEVICE void CountAs(const Problem& problem, int64_t k, int p,
+                                  int rows, int q, int columns, int threads) {
+    const int half = threads / 2, lane = ThreadIndex() % half;
+    if (ThreadIndex() < half) {
+      if (lane < rows) {
+        y.Count(AxisOfBoxY<B>(problem, k), p, rows, lane, half);
+      }
+    } else if (lane < columns) {
+      x.Count(AxisOfBoxX<B>(problem, k), q, columns, lane, half);
+    }
+  }
+
+  template <typename B>
+  TF_ROIALIGN_DEVICE void MakeAs(const Problem& problem, int64_t k, int p,
+                                 int rows, int q, int columns, int y_from,
+                                 int y_to, int x_from, int x_to, int threads) {
+    const int half = threads / 2, lane = ThreadIndex() % half;
+    if (ThreadIndex() < half) {
+      if (y_from + lane < y_to) {
+        y.Make(AxisOfBoxY<B>(problem, k), p, rows, y_from, y_to, lane, half);
+      }
+    } else if (x_from + lane < x_to) {
+      x.Make(AxisOfBoxX<B>(problem, k), q, columns, x_from, x_to, lane, half);
+    }
+  }
+};
+
+}  // namespace gpu
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_

@@ -1,0 +1,369 @@
+// Feature gradient: what one block, the owner of a tile of the map, has to add.
+//
+// For each pixel of the tile there is a list of (bin of the upstream gradient,
+// weight), made in the order of the boxes: an owner adds the same numbers in
+// the same order every time, and nothing is added by anyone else.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_TILE_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_TILE_H_
+
+#include <cstdint>
+
+#include "cc/core/cuda/box_order.h"
+#include "cc/core/cuda/portable.h"
+#include "cc/core/cuda/problem.h"
+#include "cc/core/cuda/tap_lists.h"
+#include "cc/core/cuda/taps.h"
+
+namespace tf_roialign {
+namespace gpu {
+
+// Elements from the upstream gradient's begin to the bin in channel 0.
+template <typename W>
+struct alignas(16) TileEntry {
+  int64_t offset;
+  W weight;
+};
+
+// The bins of one box that touch one row or column of a tile.
+constexpr int kKeptWeights = 6;
+template <typename W>
+struct PixelRecord {
+  int begin;
+  int count;
+  uint32_t touched;  // bit i: bin begin + i does touch it (i < kKeptWeights)
+  W weight[kKeptWeights];  // of further bins, it is computed again
+};
+
+// One axis of a box before it is scaled.
+template <typename B>
+struct AxisCorners {
+  B c1;
+  B c2;
+  int pooled;
+  int length;
+};
+
+template <typename B>
+TF_ROIALIGN_DEVICE AxisOfBox<B> ScaleAxis(const AxisCorners<B>& corners,
+                                          double scale, int64_t sampling_ratio,
+                                          bool aligned) {
+  return {MakeAxis(corners.c1, corners.c2, static_cast<B>(scale),
+                   corners.pooled, sampling_ratio, aligned),
+          corners.pooled, corners.length, static_cast<B>(scale)};
+}
+
+template <typename W, typename B>
+TF_ROIALIGN_DEVICE_CALL void MakeRecord(AxisCorners<B> corners, double scale,
+                                        int64_t sampling_ratio, bool aligned,
+                                        int pixel, PixelRecord<W>* record) {
+  const AxisOfBox<B> box = ScaleAxis(corners, scale, sampling_ratio, aligned);
+  PixelBins bins = {0, 0};
+  if (pixel < box.length) bins = FindPixelBins(box, pixel);
+  record->begin = bins.begin;
+  record->count = bins.count;
+  uint32_t touched = 0;
+  const double mean = 1.0 / double(Max<int64_t>(box.axis.grid, 1));
+  for (int i = 0; i < Min(bins.count, kKeptWeights); ++i) {
+    const PixelSums sums = SumPixel<false>(box, bins.begin + i, pixel);
+    if (sums.touched) touched |= uint32_t(1) << i;
+    record->weight[i] = static_cast<W>(sums.weight * mean);
+  }
+  record->touched = touched;
+}
+
+template <typename W>
+struct PixelWeight {
+  W weight;
+  bool touched;
+};
+
+template <typename W, typename B>
+TF_ROIALIGN_DEVICE_CALL PixelWeight<W> WeightAgain(AxisCorners<B> corners,
+                                                   double scale,
+                                                   int64_t sampling_ratio,
+                                                   bool aligned, int bin,
+                                                   int pixel) {
+  const AxisOfBox<B> box = ScaleAxis(corners, scale, sampling_ratio, aligned);
+  const PixelSums sums = SumPixel<false>(box, bin, pixel);
+  return {static_cast<W>(sums.weight / double(Max<int64_t>(box.axis.grid, 1))),
+          sums.touched};
+}
+
+struct TileShape {
+  int width_log2;
+  int height_log2;
+
+  TF_ROIALIGN_DEVICE int width() const { return 1 << width_log2; }
+  TF_ROIALIGN_DEVICE int height() const { return 1 << height_log2; }
+  TF_ROIALIGN_DEVICE int pixels() const {
+    return 1 << (width_log2 + height_log2);
+  }
+};
+
+// The boxes, by image. `order` null: as they were given, all of one image.
+struct OrderedBoxes {
+  const int* order;
+  const BoxSpan* spans;
+  const BoxRange* ranges;
+};
+
+// W: of weights. kThreads: of the block; at least as many as the tile's pixels.
+template <typename W, int kThreads>
+class Tile {
+ public:
+  static constexpr int kWarps = kThreads / kWarp;
+  static constexpr int kRecords = 192;
+  static constexpr int kMaxHits = 32;
+
+  static int SharedBytes(int entries) {
+    return SharedPieces::Bytes<int>(kWarps) +
+           SharedPieces::Bytes<int>(kThreads) +
+           SharedPieces::Bytes<int64_t>(kMaxHits + kThreads) +
+           SharedPieces::Bytes<PixelRecord<W>>(kRecords) +
+           SharedPieces::Bytes<TileEntry<W>>(entries);
+  }
+
+  // `entries`: how many fit, shared evenly by the pixels. Strides: elements of
+  // the upstream gradient from box to box and from bin to bin.
+  TF_ROIALIGN_DEVICE Tile(const Problem& problem, const OrderedBoxes& boxes,
+                          const TileShape& shape, int entries,
+                          int64_t box_stride, int64_t bin_stride, int64_t image,
+                          int y, int x)
+      : problem_(problem),
+        boxes_(boxes),
+        shape_(shape),
+        per_pixel_(entries >> (shape.width_log2 + shape.height_log2)),
+        box_stride_(box_stride),
+        bin_stride_(bin_stride),
+        image_(image),
+        y_(y),
+        x_(x) {
+    SharedPieces shared;
+    warp_counts_ = shared.Take<int>(kWarps);
+    counts_ = shared.Take<int>(kThreads);
+    found_ = shared.Take<int64_t>(kMaxHits + kThreads);
+    records_ = shared.Take<PixelRecord<W>>(kRecords);
+    entries_ = shared.Take<TileEntry<W>>(entries);
+  }
+
+  // The lists in hand, of pixel `i` of the tile.
+  TF_ROIALIGN_DEVICE int count(int i) const { return counts_[i]; }
+  TF_ROIALIGN_DEVICE const TileEntry<W>& entry(int i, int j) const {
+    return entries_[(j << (shape_.width_log2 + shape_.height_log2)) + i];
+  }
+  TF_ROIALIGN_DEVICE int row(int i) const { return i >> shape_.width_log2; }
+  TF_ROIALIGN_DEVICE int column(int i) const {
+    return i & (shape_.width() - 1);
+  }
+
+  // Makes the lists, as many at a time as fit, and calls add(first, last)
+  // whenever they are ready: at least once, with `first` and `last` for the
+  // first and the last time. All threads call it. Returns whether one call was
+  // enough: the lists then stay as they are.
+  template <typename Add>
+  TF_ROIALIGN_DEVICE bool ForEachList(const Add& add) {
+    const int hits_at_once =
+        Min(kMaxHits, kRecords / (shape_.height() + shape_.width()));
+    BoxRange range = {0, problem_.boxes};
+    if (boxes_.ranges != nullptr) range = boxes_.ranges[image_];
+    int64_t next = range.begin;
+    int calls = 0;
+    bool last = false;
+    do {
+      const int found = FindBoxes(range.end, hits_at_once, &next);
+      for (int first = 0; first < found; first += hits_at_once) {
+        const int hits = Min(hits_at_once, found - first);
+        MakeRecords(first, hits);
+        int hit = ThreadIndex() < shape_.pixels() ? 0 : hits;
+        int64_t pair = 0;  // of the thread's own pixel: where to go on
+        for (bool more = true; more;) {
+          if (ThreadIndex() < shape_.pixels()) {
+            FillList(first, hits, &hit, &pair);
+          }
+          more = SyncThreadsOr(hit < hits);
+          last = !more && next >= range.end && first + hits_at_once >= found;
+          add(calls == 0, last);
+          ++calls;
+          if (!last) SyncThreads();
+        }
+      }
+    } while (next < range.end);
+    if (!last) {  // nothing to add, but to finish with
+      if (ThreadIndex() < shape_.pixels()) counts_[ThreadIndex()] = 0;
+      SyncThreads();
+      add(calls == 0, true);
+      ++calls;
+    }
+    return calls == 1;
+  }
+
+ private:
+  // Looks through the boxes from *next on until at least `enough` are found
+  // that may touch the tile. Ends with a barrier.
+  TF_ROIALIGN_DEVICE int FindBoxes(int64_t end, int enough, int64_t* next) {
+    const int warp = ThreadIndex() / kWarp, lane = ThreadIndex() % kWarp;
+    int found = 0;
+    while (*next < end && found < enough) {
+      const int64_t i = *next + ThreadIndex();
+      bool hit = false;
+      if (i < end) {
+        const BoxSpan span = boxes_.spans[i];
+        hit = span.y0 < y_ + shape_.height() && span.y1 >= y_ &&
+              span.x0 < x_ + shape_.width() && span.x1 >= x_;
+      }
+      const uint32_t bits = Ballot(hit);
+      if (lane == 0) warp_counts_[warp] = CountBits(bits);
+      SyncThreads();
+      int before = found, all = 0;
+      for (int j = 0; j < kWarps; ++j) {
+        if (j < warp) before += warp_counts_[j];
+        all += warp_counts_[j];
+      }
+      if (hit) {
+        found_[before + CountBits(bits & ((uint32_t(1) << lane) - 1))] =
+            boxes_.order == nullptr ? i : boxes_.order[i];
+      }
+      found += all;
+      *next += kThreads;
+      SyncThreads();
+    }
+    return found;
+  }
+
+  // What MakeRecord and WeightOf need of a box: values, so that they can be
+  // functions of their own and keep their registers to themselves.
+  template <typename B>
+  TF_ROIALIGN_DEVICE AxisCorners<B> CornersOf(int64_t k, bool is_row) const {
+    const B* box = BoxRow<B>(problem_, k) + (problem_.stride - 4);
+    return is_row ? AxisCorners<B>{box[1], box[3], problem_.pooled_height,
+                                   problem_.height}
+                  : AxisCorners<B>{box[0], box[2], problem_.pooled_width,
+                                   problem_.width};
+  }
+
+  // For found boxes [first, first + hits). Ends with a barrier.
+  TF_ROIALIGN_DEVICE void MakeRecords(int first, int hits) {
+    const int per_box = shape_.height() + shape_.width();
+    for (int item = ThreadIndex(); item < hits * per_box; item += kThreads) {
+      const int hit = item / per_box, i = item - hit * per_box;
+      const int64_t k = found_[first + hit];
+      const bool is_row = i < shape_.height();
+      const int pixel = is_row ? y_ + i : x_ + (i - shape_.height());
+      if (problem_.boxes_are_double) {
+        MakeRecord(CornersOf<double>(k, is_row), problem_.spatial_scale,
+                   problem_.sampling_ratio, problem_.aligned, pixel,
+                   &records_[item]);
+      } else {
+        MakeRecord(CornersOf<float>(k, is_row), problem_.spatial_scale,
+                   problem_.sampling_ratio, problem_.aligned, pixel,
+                   &records_[item]);
+      }
+    }
+    SyncThreads();
+  }
+
+  // Whether bin `i` of the record touches its pixel, and its weight.
+  TF_ROIALIGN_DEVICE bool WeightOf(const PixelRecord<W>& record, int i,
+                                   int64_t k, bool is_row, int pixel,
+                                   W* weight) const {
+    if (i < kKeptWeights) {
+      *weight = record.weight[i];
+      return (record.touched >> i & 1) != 0;
+    }
+    const int bin = record.begin + i;
+    const PixelWeight<W> again =
+        problem_.boxes_are_double
+            ? WeightAgain<W>(CornersOf<double>(k, is_row),
+                             problem_.spatial_scale, problem_.sampling_ratio,
+                             problem_.aligned, bin, pixel)
+            : WeightAgain<W>(CornersOf<float>(k, is_row),
+                             problem_.spatial_scale, problem_.sampling_ratio,
+                             problem_.aligned, bin, pixel);
+    *weight = again.weight;
+    return again.touched;
+  }
+
+  // Fills the list of this thread's pixel, from pair *pair of box *hit on.
+  TF_ROIALIGN_DEVICE void FillList(int first, int hits, int* hit,
+                                   int64_t* pair) {
+    const int me = ThreadIndex();
+    const int per_box = shape_.height() + shape_.width();
+    int count = 0;
+    while (*hit < hits && count < per_pixel_) {
+      const PixelRecord<W>& in_row = records_[*hit * per_box + row(me)];
+      const PixelRecord<W>& in_column =
+          records_[*hit * per_box + shape_.height() + column(me)];
+      const int64_t pairs = int64_t(in_row.count) * in_column.count;
+      const int64_t k = found_[first + *hit];
+      for (; *pair < pairs && count < per_pixel_; ++*pair) {
+        const int i = static_cast<int>(*pair / in_column.count);
+        const int j = static_cast<int>(*pair - int64_t(i) * in_column.count);
+        W y_weight, x_weight;
+        if (WeightOf(in_row, i, k, true, y_ + row(me), &y_weight) &&
+            WeightOf(in_column, j, k, false, x_ + column(me), &x_weight)) {
+          const int64_t bin =
+              int64_t(in_row.begin + i) * problem_.pooled_width +
+              (in_column.begin + j);
+          entries_[(count << (shape_.width_log2 + shape_.height_log2)) + me] = {
+              k * box_stride_ + bin * bin_stride_, y_weight * x_weight};
+          ++count;
+        }
+      }
+      if (*pair >= pairs) {
+        ++*hit;
+        *pair = 0;
+      }
+    }
+    counts_[me] = count;
+  }
+
+  const Problem& problem_;
+  OrderedBoxes boxes_;
+  TileShape shape_;
+  int per_pixel_;
+  int64_t box_stride_;
+  int64_t bin_stride_;
+  int64_t image_;
+  int y_;
+  int x_;
+  int* warp_counts_;
+  int* counts_;
+  int64_t* found_;
+  PixelRecord<W>* records_;
+  TileEntry<W>* entries_;
+};
+
+// Where block `index` is: an image, a tile of it, and one of `slice_groups`
+// shares of the channels.
+struct TilePlace {
+  int64_t image;
+  int y;
+  int x;
+  int slice_group;
+};
+
+TF_ROIALIGN_DEVICE TilePlace PlaceOfTile(int64_t index, const Problem& problem,
+                                         const TileShape& shape,
+                                         int slice_groups) {
+  const int across = (problem.width + shape.width() - 1) >> shape.width_log2;
+  const int64_t down =
+      (problem.height + shape.height() - 1) >> shape.height_log2;
+  // Neighbours in x follow one another: they read the same boxes.
+  const int64_t slice_and_row = index / across;
+  const int64_t image_and_slice = slice_and_row / down;
+  TilePlace place;
+  place.x = static_cast<int>(index - slice_and_row * across)
+            << shape.width_log2;
+  place.y = static_cast<int>(slice_and_row - image_and_slice * down)
+            << shape.height_log2;
+  place.image = image_and_slice / slice_groups;
+  place.slice_group =
+      static_cast<int>(image_and_slice - place.image * slice_groups);
+  return place;
+}
+
+}  // namespace gpu
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_TILE_H_

@@ -144,6 +144,8 @@ class Contest:
     def _dtypes(self, peer, threads, op, serving):
         """Those worth their time: not each 16-bit type of each slow peer."""
         dtypes = self.options.dtypes
+        if peer != peers.OURS or op != base.FORWARD:
+            dtypes = [dtype for dtype in dtypes if dtype != "int8"]
         last = threads == self.options.threads[-1]
         if op == base.BOTH:
             return dtypes[:1] if last else []

@@ -19,8 +19,8 @@ _MAX_BURST = 200
 # Largest error to be accepted, over the largest value; and the share of elements that may
 # be beyond it: crop_and_resize does not clamp on the map's rim, and where the map is float16
 # some peers want such boxes, too, whose coordinates are off by up to half a pixel.
-_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 6e-2}
-_MAX_BEYOND = {"float32": 0.02, "float16": 0.25, "bfloat16": 0.25}
+_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 6e-2, "int8": 6e-2}
+_MAX_BEYOND = {"float32": 0.02, "float16": 0.25, "bfloat16": 0.25, "int8": 0.02}
 _MAGNITUDE_TOLERANCE = 0.02
 
 

@@ -66,5 +66,5 @@ def parse(arguments=None):
     return options
 
 
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 LAYOUTS = ("NHWC", "NCHW")

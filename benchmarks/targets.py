@@ -76,6 +76,12 @@ def outcomes(results):
                 measured = {w: results.ratio(full, half, w, op) for w in STORED}
                 lines.append(Outcome(f"own float32 / {dtype}, {layout}", op, 1, measured))
 
+    measured = {
+        w: results.ratio(ours(threads=threads), ours("NHWC", "int8", threads), w, FORWARD)
+        for w in FIXED
+    }
+    lines.append(Outcome("own float32 / int8, NHWC", FORWARD, 1.5, measured))
+
     for op, bound in {FORWARD: 2, GRADIENT: 2.5}.items():
         measured = {w: results.over_limit(ours(threads=threads), w, op) for w in FIXED}
         lines.append(Outcome("ours, NHWC / limit of this run", op, bound, measured, False))

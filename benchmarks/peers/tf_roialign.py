@@ -1,5 +1,6 @@
 """This project."""
 
+import numpy as np
 import tensorflow as tf
 
 import tf_roialign
@@ -23,10 +24,33 @@ class Problem(TensorFlowProblem):
         self.boxes = tf.constant(workload.rois)
         self.box_indices = tf.zeros([0], tf.int32)  # they are in the boxes
 
+    def _features(self, dtype, layout):
+        features = super()._features("float32" if dtype == "int8" else dtype, layout)
+        if dtype != "int8":
+            return features
+        return tf.cast(tf.round(features / self._scale(features)), tf.int8)
+
+    def _scale(self, features):
+        """Of int8 codes with the zero point 0."""
+        self.scale = float(tf.reduce_max(tf.abs(features))) / 127
+        return self.scale
+
+    def to_numpy(self, result):
+        values = super().to_numpy(result)
+        return values * np.float32(self.scale) if result.dtype == tf.int8 else values
+
     def case(self, op, dtype, layout):
         workload = self.workload
         features, boxes, box_indices = self.features(dtype, layout), self.boxes, self.box_indices
         attributes = op_attributes(workload, layout)
+
+        if dtype == "int8":
+            if op != base.FORWARD:
+                raise base.Unsupported(op)
+            quantization = {"scale": tf.constant(self.scale), "zero_point": tf.constant(0)}
+            return lambda: tf_roialign.quantized_roi_align(
+                features, boxes, **quantization, **attributes
+            )
 
         def forward(features, boxes):
             return tf_roialign.roi_align(features, boxes, **attributes)

@@ -160,7 +160,7 @@ class BlockEmulator {
 
   static void Main() {
     BlockEmulator& emulator = current();
-    FinishSwitch(nullptr);
+    FinishSwitch(nullptr, /*from_scheduler=*/true);
     emulator.body_(emulator.kernel_);
     emulator.fibers_[emulator.running_].state = State::kDone;
     emulator.Leave();
@@ -170,7 +170,7 @@ class BlockEmulator {
     void* fake = nullptr;
     StartSwitch(&fake, fiber->stack.get(), kStackBytes);
     swapcontext(&scheduler_, &fiber->context);
-    FinishSwitch(fake);
+    FinishSwitch(fake, /*from_scheduler=*/false);
   }
 
   void Leave() {
@@ -178,32 +178,25 @@ class BlockEmulator {
     StartSwitch(fiber.state == State::kDone ? nullptr : &fiber.fake_stack,
                 scheduler_stack_, scheduler_stack_bytes_);
     swapcontext(&fiber.context, &scheduler_);
-    FinishSwitch(fibers_[running_].fake_stack);
+    FinishSwitch(fibers_[running_].fake_stack, /*from_scheduler=*/true);
   }
 
 #if defined(__SANITIZE_ADDRESS__)
   static void StartSwitch(void** fake, const void* bottom, size_t bytes) {
     __sanitizer_start_switch_fiber(fake, bottom, bytes);
   }
-  static void FinishSwitch(void* fake) {
+  static void FinishSwitch(void* fake, bool from_scheduler) {
     const void* bottom = nullptr;
     size_t bytes = 0;
     __sanitizer_finish_switch_fiber(fake, &bottom, &bytes);
-    // A fiber is always entered from the scheduler.
-    const char* stack = static_cast<const char*>(bottom);
-    const auto is_fiber = [stack](const Fiber& fiber) {
-      return fiber.stack.get() == stack;
-    };
-    BlockEmulator& emulator = current();
-    if (std::none_of(emulator.fibers_.begin(), emulator.fibers_.end(),
-                     is_fiber)) {
-      emulator.scheduler_stack_ = bottom;
-      emulator.scheduler_stack_bytes_ = bytes;
+    if (from_scheduler) {
+      current().scheduler_stack_ = bottom;
+      current().scheduler_stack_bytes_ = bytes;
     }
   }
 #else
   static void StartSwitch(void**, const void*, size_t) {}
-  static void FinishSwitch(void*) {}
+  static void FinishSwitch(void*, bool) {}
 #endif
 
   struct Free {

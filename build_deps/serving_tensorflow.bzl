@@ -24,3 +24,22 @@ def _serving_tensorflow_impl(repository_ctx):
     repository_ctx.file("version.bzl", _VERSION)
 
 serving_tensorflow = repository_rule(implementation = _serving_tensorflow_impl)
+
+_NO_CUDA_BUILD = """
+cc_library(
+    name = "runtime",
+    visibility = ["//visibility:public"],
+)
+"""
+
+_NO_CUDA_TOOLKIT = """
+CUDA_VERSION = None
+CUDA_NVCC = None
+CUDA_ARCHITECTURES = []
+"""
+
+def _serving_without_cuda_impl(repository_ctx):
+    repository_ctx.file("BUILD", _NO_CUDA_BUILD)
+    repository_ctx.file("toolkit.bzl", _NO_CUDA_TOOLKIT)
+
+serving_without_cuda = repository_rule(implementation = _serving_without_cuda_impl)

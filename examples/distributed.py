@@ -9,7 +9,7 @@ On several machines, the same command on each, with its own task in TF_CONFIG:
 
     TF_CONFIG='{"cluster": {"worker": ["host-a:12345", "host-b:12345"]},
                 "task": {"type": "worker", "index": 0}}' \\
-      .venv/bin/python examples/distributed.py --strategy multi_worker --backup /shared/backup
+      .venv/bin/python examples/distributed.py --strategy multi_worker --backup /mnt/backup
 
 docs/distribution.md has the rest. Every strategy ends with the weights of one process.
 """

@@ -21,6 +21,7 @@ def run(program, *arguments, check=True, **variables):
         capture_output=True,
         text=True,
         check=False,
+        timeout=900,
     )
     if check and process.returncode != 0:
         raise AssertionError(f"exit status {process.returncode}\n{process.stderr[-4000:]}")

@@ -395,3 +395,21 @@ def test_unknown_ranks():
         assert_all_equal(run(problem.features, boxes), expected)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`features` must have shape"):
         run(problem.features[0], boxes)
+
+
+def test_vectorized_dense_boxes_need_one_row_per_image():
+    """Not even a map of one image may stand for all rows."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 8, 8, 3], tf.float32),
+            tf.TensorSpec([4, None, 5, 4], tf.float32),
+        ]
+    )
+    def pool(features, boxes):
+        return tf.vectorized_map(lambda b: tf_roialign.roi_align(features, b, 2), boxes)
+
+    features = tf.ones([1, 8, 8, 3])
+    assert pool(features, tf.ones([4, 1, 5, 4])).shape == [4, 1, 5, 2, 2, 3]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image"):
+        pool(features, tf.ones([4, 2, 5, 4]))

@@ -106,40 +106,50 @@ def test_import_registers_ops_and_gradients_at_once():
     program = """
 import tf_roialign
 from tensorflow.python.framework import op_def_registry, ops
-for name in ("RoiAlign", "RoiAlignGrad", "RoiAlignBoxesGrad"):
-    op = op_def_registry.get("TfRoialign>" + name)
-    print(name, op is not None)
-for name in ("RoiAlign", "RoiAlignGrad"):
-    print(name, ops.gradient_registry.lookup("TfRoialign>" + name) is not None)
+for name in %r:
+    name = "TfRoialign>" + name
+    print(op_def_registry.get(name) is not None, ops.gradient_registry.lookup(name) is not None)
 """
-    assert programs.run(program).stdout.split() == [
-        *("RoiAlign", "True", "RoiAlignGrad", "True", "RoiAlignBoxesGrad", "True"),
-        *("RoiAlign", "True", "RoiAlignGrad", "True"),
+    names = [
+        "QuantizedRoiAlign",
+        "RoiAlign",
+        "RoiAlignBoxesGrad",
+        "RoiAlignBoxesTangent",
+        "RoiAlignBoxesTangentGrad",
+        "RoiAlignGrad",
     ]
+    assert programs.run(program % names).stdout.split() == ["True", "True"] * len(names)
 
 
 def test_every_op_is_documented():
-    """Inputs, outputs and attributes of the three ops, each with a sentence of its own."""
+    """Inputs, outputs and attributes of the ops, each with a sentence of its own."""
     from tf_roialign import raw_ops
 
-    for function in (raw_ops.roi_align, raw_ops.roi_align_grad, raw_ops.roi_align_boxes_grad):
+    assert len(raw_ops.__all__) == 6
+    for function in (getattr(raw_ops, name) for name in raw_ops.__all__):
         text = inspect.getdoc(function)
         for name in inspect.signature(function).parameters:
             if name != "name":
                 assert re.search(rf"^ *{name}: .*\S", text, re.MULTILINE), (function, name)
 
 
-@pytest.mark.parametrize("name", ["roi_align", "RoIAlign", "library_path"])
+@pytest.mark.parametrize(
+    "name",
+    ["RoIAlign", "export_saved_model", "library_path", "quantized_roi_align", "roi_align"],
+)
 def test_public_names_are_documented(name):
     assert name in tf_roialign.__all__
     public = getattr(tf_roialign, name)
     assert len(inspect.getdoc(public).splitlines()) >= 1
     if name != "library_path":
         text = inspect.getdoc(public)
-        for parameter in (
+        parameters = [
             *("features", "boxes", "box_indices", "output_size", "spatial_scale"),
             *("sampling_ratio", "aligned", "data_format"),
-        ):
+        ]
+        if name == "export_saved_model":
+            parameters = list(inspect.signature(public).parameters)
+        for parameter in parameters:
             assert re.search(rf"`?{parameter}`?", text), parameter
         assert "Raises" in text
 

@@ -216,6 +216,13 @@ def test_a_box_that_is_not_finite_gives_the_zero_point(data_format, value):
             r"`boxes\[0, 0\]`, an image index, .*got 3",
         ),
         ({"output_size": 0}, ValueError, "`output_size`"),
+        ({"scale": "x"}, TypeError, "`scale` must be a scalar float32, got 'x'"),
+        ({"zero_point": 1.5}, TypeError, "`zero_point` must be a scalar int32, got 1.5"),
+        (
+            {"zero_point": tf.constant(1, tf.int64)},
+            TypeError,
+            "`zero_point` must be a scalar int32, got int64",
+        ),
     ),
 )
 def test_errors(changes, error, text):

@@ -242,6 +242,11 @@ def _flat(outputs):
                 raise ValueError(
                     f"the output `{name}` must have ragged_rank 1, got {output.ragged_rank}"
                 )
+            if name + ROW_LENGTHS in outputs:
+                raise ValueError(
+                    f"the outputs must not be named `{name}` and `{name + ROW_LENGTHS}`: the "
+                    "second is the name of the row lengths of the first"
+                )
             flat[name + ROW_LENGTHS] = output.row_lengths()
             output = output.values
         flat[name] = output
@@ -311,7 +316,8 @@ def _split_rows(output, static_shape, shape):
 def _find_box_outputs(call, specs):
     """Names of the outputs that have one row per box, by the shapes of a trial run."""
     ragged = {name: s for name, s in specs.items() if isinstance(s, tf.RaggedTensorSpec)}
-    images = next((s.shape[0] for s in ragged.values() if s.shape[0] is not None), 3)
+    known = [*ragged.values(), *(s for name, s in specs.items() if name not in ragged)]
+    images = next((s.shape[0] for s in known if s.shape.rank and s.shape[0] is not None), 3)
     # The row count is one that nothing else has.
     lengths = [2] * (images - 1) + [_TRIAL_ROWS]
     rows = sum(lengths)
@@ -353,6 +359,8 @@ def _find_box_outputs(call, specs):
 
 def _check_box_outputs(box_outputs, outputs):
     tensors = [name for name, x in outputs.items() if not isinstance(x, tf.RaggedTensor)]
+    if isinstance(box_outputs, str):
+        raise ValueError(f"`box_outputs` must be a list of names, got the string `{box_outputs}`")
     for name in box_outputs:
         if name not in tensors:
             raise ValueError(

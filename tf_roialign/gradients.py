@@ -20,7 +20,7 @@ _ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "dat
 
 
 def attributes_of(op):
-    """The attributes that the three ops have in common."""
+    """The attributes that the ops have in common."""
     return {name: op.get_attr(name) for name in _ATTRIBUTES}
 
 

@@ -34,6 +34,8 @@ try:
     from tf2onnx import utils
     from tf2onnx.handler import tf_op
 except ModuleNotFoundError as error:
+    if error.name not in ("onnx", "tf2onnx"):
+        raise
     raise ImportError(
         f"tf_roialign.onnx needs {error.name}: install `tf_roialign[onnx]`."
     ) from error
@@ -113,6 +115,36 @@ class RoiAlign:
             "Cast",
             [output],
             attr={"to": dtype},
+            name=node.name,
+            outputs=node.output,
+            shapes=shapes,
+            dtypes=dtypes,
+        )
+
+
+@tf_op("UpperBound")
+class UpperBound:
+    """tf2onnx has no handler for what finds the image of each ragged box."""
+
+    @classmethod
+    def version_16(cls, ctx, node, **kwargs):
+        """Replaces the node: how many of `sorted_inputs` [B, N] each of `values` [B, K] is past."""
+        sorted_inputs, values = node.input
+        shapes, dtypes = node.output_shapes, node.output_dtypes
+        graph = _Graph(ctx, node.name)
+        is_past = graph.add(
+            "GreaterOrEqual",
+            graph.add("Unsqueeze", values, graph.constant([2])),
+            graph.add("Unsqueeze", sorted_inputs, graph.constant([1])),
+        )
+        count = graph.add(
+            "ReduceSum", graph.cast(is_past, TensorProto.INT64), graph.constant([2]), keepdims=0
+        )
+        ctx.remove_node(node.name)
+        ctx.make_node(
+            "Cast",
+            [count],
+            attr={"to": dtypes[0]},
             name=node.name,
             outputs=node.output,
             shapes=shapes,

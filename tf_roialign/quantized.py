@@ -36,7 +36,9 @@ def quantized_roi_align(
     is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
     codes have no NaN.
 
-    For inference only: not differentiable. On CPU, outside XLA.
+    For inference only, on CPU, outside XLA. Not differentiable: asking for the gradient of
+    the codes raises a LookupError; behind a cast to floats TensorFlow does not ask, and
+    gives None.
 
     Args:
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
@@ -58,9 +60,9 @@ def quantized_roi_align(
     Raises:
       ValueError: An argument is out of its range, or shapes known when a graph is built
         do not fit.
-      TypeError: `features`, `boxes` or `box_indices` are no tensors, or have another
-        dtype.
-      LookupError: A gradient is asked for.
+      TypeError: `features`, `boxes`, `box_indices`, `scale` or `zero_point` are no
+        tensors, or have another dtype.
+      LookupError: The gradient of the codes is asked for.
       tf.errors.InvalidArgumentError: When run: as for `roi_align`; `scale` is not finite
         or not greater than 0, `zero_point` is no code of the dtype.
     """
@@ -83,8 +85,16 @@ def quantized_roi_align(
         features,
         boxes,
         box_indices,
-        scale=tf.convert_to_tensor(scale, tf.float32),
-        zero_point=tf.convert_to_tensor(zero_point, tf.int32),
+        scale=_scalar("scale", scale, tf.float32),
+        zero_point=_scalar("zero_point", zero_point, tf.int32),
         name=name,
         **attributes,
     )
+
+
+def _scalar(name, value, dtype):
+    try:
+        return tf.convert_to_tensor(value, dtype)
+    except (TypeError, ValueError):
+        got = f"{value.dtype.name}" if hasattr(value, "dtype") else repr(value)
+        raise TypeError(f"`{name}` must be a scalar {dtype.name}, got {got}") from None

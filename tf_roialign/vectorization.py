@@ -33,9 +33,11 @@ class _Boxes:
         self.shape = tf.shape(boxes)
         images = tf.cast(images, tf.int64)
         if self.is_dense:
-            indices = tf.range(images)[tf.newaxis, :, tf.newaxis] + tf.zeros(
-                self.shape[:-1], tf.int64
-            )
+            # One row of boxes per image: as many rows as images, or the op refuses them all.
+            rows = tf.range(tf.cast(self.shape[1], tf.int64))
+            is_right = tf.equal(tf.cast(self.shape[1], tf.int64), images)
+            rows = tf.where(is_right, rows, -tf.ones_like(rows))
+            indices = rows[tf.newaxis, :, tf.newaxis] + tf.zeros(self.shape[:-1], tf.int64)
         elif self.is_indexed:
             column = boxes[..., 0]
             is_right = (column >= 0) & (column < tf.cast(images, column.dtype))

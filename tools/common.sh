@@ -34,13 +34,20 @@ print(importlib.metadata.version(names[0]) if names else "unknown")
 END
 }
 
-# Prints the paths of the nvcc compilers that the build looks at.
+# Prints the paths of the nvcc compilers that the build takes: those with a runtime to
+# link statically.
 nvcc_paths() {
   local nvcc
   for nvcc in "${CUDA_HOME:-}/bin/nvcc" "${CUDA_PATH:-}/bin/nvcc" \
     .venv/lib/python3*/site-packages/nvidia/*/bin/nvcc \
     "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc; do
-    [ ! -x "$nvcc" ] || echo "$nvcc"
+    [ -x "$nvcc" ] || continue
+    local root
+    root=$(dirname "$(dirname "$(readlink -f "$nvcc")")")
+    if compgen -G "$root/lib*/libcudart_static.a" >/dev/null ||
+      compgen -G "$root/targets/*/lib/libcudart_static.a" >/dev/null; then
+      echo "$nvcc"
+    fi
   done
 }
 

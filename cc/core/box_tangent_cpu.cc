@@ -164,6 +164,11 @@ void RoiAlignBoxTangentGrad(const CpuContext& context, const Params& params,
       sizes.channels == 0) {
     return;
   }
+  if (boxes.count == 0) {
+    std::fill_n(grad_features,
+                sizes.batch * sizes.height * sizes.width * sizes.channels, T{});
+    return;
+  }
   const CpuKernels<W>& kernels = GetCpuKernels<W>(context.level);
   const int64_t plane = sizes.height * sizes.width;
   const int64_t bins = params.pooled_height * params.pooled_width;
@@ -178,7 +183,8 @@ void RoiAlignBoxTangentGrad(const CpuContext& context, const Params& params,
         PixelTaps<W> y, x;
         ChannelsLast<T> map(context.level, params, sizes.channels, plane);
         ChannelsLast<T> pooled(context.level, params, sizes.channels, bins);
-        AlignedVector<W> scratch(params.pooled_width * kMaxBlockChannels);
+        AlignedVector<W> scratch(params.pooled_width *
+                                 std::min(sizes.channels, kMaxBlockChannels));
         for (int64_t n = first; n < last; ++n) {
           W* sum = map.Fill(W(0));
           for (int64_t k : of_image[n]) {

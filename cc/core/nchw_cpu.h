@@ -1,5 +1,5 @@
 // RoIAlign on features [N, C, H, W].
-//
+
 #ifndef TF_ROIALIGN_CC_CORE_NCHW_CPU_H_
 #define TF_ROIALIGN_CC_CORE_NCHW_CPU_H_
 

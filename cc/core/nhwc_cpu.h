@@ -85,7 +85,8 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
   context.parallel_for(
       tiling.count(), UnitCost(tile_cost), [&](int64_t first, int64_t last) {
         typename TapTable<W, B>::Reader taps(table);
-        AlignedVector<W> summed(params.pooled_width * kMaxBlockChannels);
+        AlignedVector<W> summed(params.pooled_width *
+                                std::min(channels, kMaxBlockChannels));
         AlignedVector<W> map(tiling.pixels() * channels);
         std::vector<const BoxSchedule::Entry*> in_rows;  // of this row of tiles
         std::vector<TilePart<T>> parts;

@@ -1,4 +1,4 @@
-// RoIAlign and its two gradients on CPU.
+// RoIAlign, its two gradients, and RoIAlign of quantized features, on CPU.
 //
 // T: dtype of features, upstream gradients and outputs (float, double, Half,
 // BFloat16). B: dtype of boxes (float, double). Sizes, indices and box rows

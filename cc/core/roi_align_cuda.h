@@ -27,6 +27,11 @@
 
 namespace tf_roialign {
 
+// Whether that is what one of the functions below says is wrong.
+inline bool IsLackOfGpuMemory(const std::string& problem) {
+  return problem.find("not enough GPU memory") != std::string::npos;
+}
+
 // Where a call runs.
 struct CudaContext {
   void* stream;  // a CUstream

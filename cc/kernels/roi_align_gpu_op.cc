@@ -25,9 +25,8 @@ using tensorflow::Tensor;
 // What the core says is wrong, as TensorFlow wants it.
 absl::Status ToStatus(const std::string& problem) {
   if (problem.empty()) return absl::OkStatus();
-  return absl::StrContains(problem, "memory")
-             ? absl::ResourceExhaustedError(problem)
-             : absl::InternalError(problem);
+  return IsLackOfGpuMemory(problem) ? absl::ResourceExhaustedError(problem)
+                                    : absl::InternalError(problem);
 }
 
 // TensorFlow's stream and allocator. Scratch memory may be freed while kernels

@@ -131,9 +131,12 @@ aligned: If true, coordinates are shifted by half a feature pixel, so that the
   centre of the first pixel is at 0.5. If false, as in the first Mask R-CNN
   codes, they are not shifted and boxes are at least one feature pixel large.
 data_format: Layout of features and outputs: "NHWC" or "NCHW".
-T: Dtype of the features. half and bfloat16 are accumulated in float32.
 Tboxes: Dtype of the boxes, in which sample coordinates are computed.
 Tindices: Dtype of box_indices.
+)doc";
+
+constexpr char kFloatDocs[] =
+    R"doc(T: Dtype of the features. half and bfloat16 are accumulated in float32.
 )doc";
 
 constexpr char kBoxDocs[] =
@@ -181,7 +184,7 @@ features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
         R"doc(output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
   `[K, C, PH, PW]` (`[N, M, C, PH, PW]`) for data_format "NCHW".
 )doc",
-        kAttrDocs));
+        kAttrDocs, kFloatDocs));
 
 REGISTER_OP("TfRoialign>RoiAlignGrad")
     .Input("grad_output: T")
@@ -206,7 +209,7 @@ grad_output: Gradient with respect to RoiAlign's output, in its shape.
         R"doc(features_shape: `[4]`, the shape of the features, in data_format's order.
 grad_features: Of shape features_shape.
 )doc",
-        kAttrDocs, R"doc(Tshape: Dtype of features_shape.
+        kAttrDocs, kFloatDocs, R"doc(Tshape: Dtype of features_shape.
 )doc"));
 
 REGISTER_OP("TfRoialign>RoiAlignBoxesGrad")
@@ -231,7 +234,7 @@ features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
         kBoxDocs,
         R"doc(grad_boxes: Of the boxes' shape; 0 in the image index column of `[K, 5]`.
 )doc",
-        kAttrDocs));
+        kAttrDocs, kFloatDocs));
 
 REGISTER_OP("TfRoialign>RoiAlignBoxesTangent")
     .Input("features: T")
@@ -253,7 +256,7 @@ features: `[N, H, W, C]`, or `[N, C, H, W]` for data_format "NCHW".
         R"doc(direction: Of the boxes' shape; the image index column of `[K, 5]` is not read.
 tangent: Of the shape of RoiAlign's output.
 )doc",
-        kAttrDocs));
+        kAttrDocs, kFloatDocs));
 
 REGISTER_OP("TfRoialign>RoiAlignBoxesTangentGrad")
     .Input("grad_output: T")
@@ -277,7 +280,7 @@ grad_output: Gradient with respect to RoiAlignBoxesTangent's output, in its shap
 direction: Of the boxes' shape; the image index column of `[K, 5]` is not read.
 grad_features: Of shape features_shape.
 )doc",
-        kAttrDocs, R"doc(Tshape: Dtype of features_shape.
+        kAttrDocs, kFloatDocs, R"doc(Tshape: Dtype of features_shape.
 )doc"));
 
 REGISTER_OP("TfRoialign>QuantizedRoiAlign")
@@ -296,7 +299,7 @@ RoiAlign of quantized features.
 Features are codes of the real values scale * (code - zero_point), with one scale
 and zero point for the tensor, as UniformQuantize makes them. The output holds
 codes of the same scale and zero point: the real result is rounded to the nearest
-code, half to even. A sample more than one pixel outside the map counts as the
+code, half to even, and saturated. A sample more than one pixel outside the map counts as the
 real value 0, so does a box with a coordinate that is not finite.
 
 Not differentiable.
@@ -309,6 +312,7 @@ zero_point: Scalar, the code that stands for 0.
 output: `[K, PH, PW, C]` (dense boxes: `[N, M, PH, PW, C]`), or
   `[K, C, PH, PW]` (`[N, M, C, PH, PW]`) for data_format "NCHW".
 )doc",
-        kAttrDocs));
+        kAttrDocs, R"doc(T: Dtype of the codes.
+)doc"));
 
 }  // namespace tf_roialign

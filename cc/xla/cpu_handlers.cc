@@ -51,7 +51,7 @@ int64_t CountBoxes(const ffi::RemainingArgs& count, int64_t bound) {
   return std::min<int64_t>(bound, buffer ? *Data<int32_t>(*buffer) : 0);
 }
 
-// Does what the three calls have in common, and calls
+// Does what the calls have in common, and calls
 // run(context, sizes, boxes, TypeTag<T>, TypeTag<B>).
 template <typename Run>
 Error WithChecked(ffi::ThreadPool pool, const ffi::RemainingArgs& count,

@@ -34,7 +34,8 @@ Error WithBoxes(void* stream, ffi::ScratchAllocator* scratch,
   // is queued on the same stream later.
   const CudaContext context = {
       stream, [scratch](size_t bytes) {
-        return scratch->Allocate(bytes, 256).value_or(nullptr);
+        // XLA refuses to promise a larger alignment than 16.
+        return scratch->Allocate(bytes, 16).value_or(nullptr);
       }};
   const void* indices = signature.form == BoxForm::kSeparate
                             ? box_indices.untyped_data()
@@ -47,7 +48,10 @@ Error WithBoxes(void* stream, ffi::ScratchAllocator* scratch,
         indices,           Is64Bit(box_indices),
     };
     const std::string problem = run(context, signature.sizes, table, t, b);
-    return problem.empty() ? Error::Success() : Error::Internal(problem);
+    if (problem.empty()) return Error::Success();
+    return IsLackOfGpuMemory(problem)
+               ? Error(ffi::ErrorCode::kResourceExhausted, problem)
+               : Error::Internal(problem);
   });
 }
 

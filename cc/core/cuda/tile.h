@@ -176,10 +176,10 @@ class Tile {
         const int hits = Min(hits_at_once, found - first);
         MakeRecords(first, hits);
         int hit = ThreadIndex() < shape_.pixels() ? 0 : hits;
-        int64_t pair = 0;  // of the thread's own pixel: where to go on
+        int i = 0, j = 0;  // of the thread's own pixel: where to go on
         for (bool more = true; more;) {
           if (ThreadIndex() < shape_.pixels()) {
-            FillList(first, hits, &hit, &pair);
+            FillList(first, hits, &hit, &i, &j);
           }
           more = SyncThreadsOr(hit < hits);
           last = !more && next >= range.end && first + hits_at_once >= found;
@@ -284,35 +284,45 @@ class Tile {
     return again.touched;
   }
 
-  // Fills the list of this thread's pixel, from pair *pair of box *hit on.
-  TF_ROIALIGN_DEVICE void FillList(int first, int hits, int* hit,
-                                   int64_t* pair) {
-    const int me = ThreadIndex();
-    const int per_box = shape_.height() + shape_.width();
+  // Fills the list of this thread's pixel, from bin row *i and bin *j of what
+  // touches it of box *hit on.
+  TF_ROIALIGN_DEVICE void FillList(int first, int hits, int* hit, int* i,
+                                   int* j) {
+    const int me = ThreadIndex(), per_box = shape_.height() + shape_.width();
+    const int shift = shape_.width_log2 + shape_.height_log2;
     int count = 0;
     while (*hit < hits && count < per_pixel_) {
       const PixelRecord<W>& in_row = records_[*hit * per_box + row(me)];
       const PixelRecord<W>& in_column =
           records_[*hit * per_box + shape_.height() + column(me)];
-      const int64_t pairs = int64_t(in_row.count) * in_column.count;
       const int64_t k = found_[first + *hit];
-      for (; *pair < pairs && count < per_pixel_; ++*pair) {
-        const int i = static_cast<int>(*pair / in_column.count);
-        const int j = static_cast<int>(*pair - int64_t(i) * in_column.count);
-        W y_weight, x_weight;
-        if (WeightOf(in_row, i, k, true, y_ + row(me), &y_weight) &&
-            WeightOf(in_column, j, k, false, x_ + column(me), &x_weight)) {
-          const int64_t bin =
-              int64_t(in_row.begin + i) * problem_.pooled_width +
-              (in_column.begin + j);
-          entries_[(count << (shape_.width_log2 + shape_.height_log2)) + me] = {
-              k * box_stride_ + bin * bin_stride_, y_weight * x_weight};
-          ++count;
+      const int columns = in_column.count;
+      while (columns > 0 && *i < in_row.count && count < per_pixel_) {
+        W y_weight;
+        if (!WeightOf(in_row, *i, k, true, y_ + row(me), &y_weight)) {
+          ++*i;
+          *j = 0;
+          continue;
+        }
+        const int64_t bin = int64_t(in_row.begin + *i) * problem_.pooled_width +
+                            in_column.begin;
+        for (; *j < columns && count < per_pixel_; ++*j) {
+          W x_weight;
+          if (WeightOf(in_column, *j, k, false, x_ + column(me), &x_weight)) {
+            entries_[(count << shift) + me] = {
+                k * box_stride_ + (bin + *j) * bin_stride_,
+                y_weight * x_weight};
+            ++count;
+          }
+        }
+        if (*j >= columns) {
+          ++*i;
+          *j = 0;
         }
       }
-      if (*pair >= pairs) {
+      if (columns <= 0 || *i >= in_row.count) {
         ++*hit;
-        *pair = 0;
+        *i = *j = 0;
       }
     }
     counts_[me] = count;

@@ -396,28 +396,31 @@ def layer_or_function(attributes):
     return {"function": by_function, "layer": by_layer}
 
 
+ONE_OR_TWO = "`output_size` must be one or two integers of at least 1, got "
+
+
 @pytest.mark.parametrize("by", ["function", "layer"])
 @pytest.mark.parametrize(
     "attributes, message",
     [
-        ({"output_size": (0, 7)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (7, 0)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (-1, 7)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": 0}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": -3}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (7, 7, 7)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (7,)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": ()}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": 2.5}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": "7"}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": "77"}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (2, 2.5)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": None}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": {2, 3}}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": {2: 1, 3: 1}}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": True}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (True, 2)}, "`output_size` must be two integers of at least 1, got "),
-        ({"output_size": (2, np.True_)}, "`output_size` must be two integers of at least 1, got "),
+        ({"output_size": (0, 7)}, ONE_OR_TWO),
+        ({"output_size": (7, 0)}, ONE_OR_TWO),
+        ({"output_size": (-1, 7)}, ONE_OR_TWO),
+        ({"output_size": 0}, ONE_OR_TWO),
+        ({"output_size": -3}, ONE_OR_TWO),
+        ({"output_size": (7, 7, 7)}, ONE_OR_TWO),
+        ({"output_size": (7,)}, ONE_OR_TWO),
+        ({"output_size": ()}, ONE_OR_TWO),
+        ({"output_size": 2.5}, ONE_OR_TWO),
+        ({"output_size": "7"}, ONE_OR_TWO),
+        ({"output_size": "77"}, ONE_OR_TWO),
+        ({"output_size": (2, 2.5)}, ONE_OR_TWO),
+        ({"output_size": None}, ONE_OR_TWO),
+        ({"output_size": {2, 3}}, ONE_OR_TWO),
+        ({"output_size": {2: 1, 3: 1}}, ONE_OR_TWO),
+        ({"output_size": True}, ONE_OR_TWO),
+        ({"output_size": (True, 2)}, ONE_OR_TWO),
+        ({"output_size": (2, np.True_)}, ONE_OR_TWO),
         ({"output_size": 2**31}, "`output_size` must be less than 2^31, got "),
         ({"output_size": 2**63}, "`output_size` must be less than 2^31, got "),
         ({"output_size": (2, 2**63)}, "`output_size` must be less than 2^31, got "),

@@ -5,16 +5,18 @@ import numbers
 import operator
 from collections.abc import Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-OutputSize = int | Sequence[int]
+OutputSize = int | Sequence[int] | tf.TensorShape
 
 _END_OF_INT32 = 2**31
 
 
 def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     """Returns (pooled height, pooled width)."""
-    sizes = output_size
+    sizes = _without_tensors("output_size", output_size)
     if isinstance(sizes, numbers.Integral):
         sizes = (sizes, sizes)
     try:
@@ -25,7 +27,7 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
         sizes = []
     if len(sizes) != 2 or min(sizes) < 1:
         raise ValueError(
-            f"`output_size` must be two integers of at least 1, got {_shown(output_size)}"
+            f"`output_size` must be one or two integers of at least 1, got {_shown(output_size)}"
         )
     if max(sizes) >= _END_OF_INT32:
         raise ValueError(f"`output_size` must be less than 2^31, got {_shown(output_size)}")
@@ -34,9 +36,10 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
 
 def check_spatial_scale(spatial_scale: float) -> float:
     """Returns the scale as a Python float."""
+    value = _without_tensors("spatial_scale", spatial_scale)
     try:
         # Of a string, float() would read a number.
-        scale = math.nan if isinstance(spatial_scale, str | bytes) else float(spatial_scale)
+        scale = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         scale = math.nan
     if not (math.isfinite(scale) and scale > 0):
@@ -49,7 +52,7 @@ def check_spatial_scale(spatial_scale: float) -> float:
 def check_sampling_ratio(sampling_ratio: int) -> int:
     """Returns the ratio as a Python int, -1 for every negative one."""
     try:
-        ratio = _index(sampling_ratio)
+        ratio = _index(_without_tensors("sampling_ratio", sampling_ratio))
     except TypeError:
         raise ValueError(
             f"`sampling_ratio` must be an integer, got {_shown(sampling_ratio)}"
@@ -61,9 +64,10 @@ def check_sampling_ratio(sampling_ratio: int) -> int:
 
 def check_aligned(aligned: bool) -> bool:
     """Returns `aligned` as a Python bool; 0 and 1 pass for one."""
+    value = _without_tensors("aligned", aligned)
     try:
-        if operator.index(np.asarray(aligned).item()) in (0, 1):
-            return bool(aligned)
+        if operator.index(np.asarray(value).item()) in (0, 1):
+            return bool(value)
     except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(f"`aligned` must be True or False, got {_shown(aligned)}")
@@ -71,10 +75,44 @@ def check_aligned(aligned: bool) -> bool:
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Returns `value` if it is one of `choices`."""
-    if value not in choices:
+    known = _without_tensors(name, value)
+    if isinstance(known, np.ndarray | np.generic | bytes):  # what a tensor of a string holds
+        known = np.asarray(known).item() if np.size(known) == 1 else None
+        known = known.decode(errors="replace") if isinstance(known, bytes) else known
+    if not isinstance(known, str) or known not in choices:
         wanted = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"`{name}` must be {wanted}, got {_shown(value)}")
-    return value
+    return known
+
+
+def _without_tensors(name, value):
+    """`value` with Python's and NumPy's numbers in the place of tensors and shapes.
+
+    The arguments are attributes of the op: parts of the graph, that no tensor of the graph
+    can tell.
+    """
+    if isinstance(value, tf.TensorShape):
+        value = value.as_list() if value.rank is not None else [None]
+        if None in value:
+            raise ValueError(
+                f"`{name}` must be known when the graph is built, got a shape with unknown "
+                f"dimensions, {_shown(tuple(value))}"
+            )
+        return tuple(value)
+    if isinstance(value, list | tuple):
+        return [_without_tensors(name, entry) for entry in value]
+    if not (tf.is_tensor(value) or isinstance(value, tf.Variable | keras.KerasTensor)):
+        return value
+    try:
+        known = tf.get_static_value(tf.convert_to_tensor(value))
+    except Exception:  # a KerasTensor, a RaggedTensor, ...: each raises an error of its own
+        known = None
+    if known is None:
+        raise ValueError(
+            f"`{name}` must be known when the graph is built, got a tensor whose value only the "
+            "run knows: give a Python value, or a constant"
+        )
+    return known
 
 
 def _index(value) -> int:

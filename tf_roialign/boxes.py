@@ -1,8 +1,11 @@
 """Turns every form that boxes come in into the ones that the ops read."""
 
+import functools
+import warnings
 from collections.abc import Sequence
 from typing import Union
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,11 +25,14 @@ def prepare_boxes(features, boxes, box_indices):
     if isinstance(boxes, tf.RaggedTensor):
         _refuse_indices(box_indices, "a RaggedTensor")
         return _from_ragged(features, boxes)
-    if isinstance(boxes, list | tuple) and _is_list_of_matrices(boxes):
+    is_one_matrix = box_indices is not None and _is_empty(boxes)
+    if isinstance(boxes, list | tuple) and not is_one_matrix and _is_list_of_images(boxes):
         _refuse_indices(box_indices, "a list")
         return _from_list(features, boxes)
 
     boxes = _to_coordinates(boxes, "boxes")
+    if is_one_matrix:
+        boxes = tf.reshape(boxes, [0, 4])
     if box_indices is None:
         if boxes.shape.rank == 2 and boxes.shape[1] == 4:
             raise ValueError(
@@ -80,10 +86,23 @@ def shape_text(tensor):
 
 def to_tensor(value, name):
     """`tf.convert_to_tensor` whose error names the argument."""
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise TypeError(f"`{name}` must be a dense tensor, got a {type(value).__name__}")
+    if _holds_symbol(value):
+        raise TypeError(
+            f"`{name}` must be a tensor, got a KerasTensor: use the layer `tf_roialign.RoIAlign` "
+            "to build a Keras model, or call the function inside a layer of your own"
+        )
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{name}` cannot be converted to a tensor: {error}") from error
+
+
+def _holds_symbol(value):
+    if isinstance(value, list | tuple):
+        return any(map(_holds_symbol, value))
+    return isinstance(value, keras.KerasTensor)
 
 
 def _to_coordinates(boxes, name):
@@ -92,7 +111,24 @@ def _to_coordinates(boxes, name):
         return boxes
     if not (boxes.dtype.is_floating or boxes.dtype.is_integer):
         raise TypeError(f"`{name}` must be float32 or float64, got {boxes.dtype.name}")
+    if boxes.dtype in (tf.float16, tf.bfloat16):
+        _warn_of_16_bits(boxes.dtype.name)
     return tf.cast(boxes, tf.float32)
+
+
+@functools.cache  # Python's own "once" starts anew whenever someone touches its filters.
+def _warn_of_16_bits(dtype):
+    bits = 11 if dtype == "float16" else 8
+    warnings.warn(
+        f"`boxes` are {dtype}, which has {bits} bits: coordinates beyond {2**bits} pixels are "
+        f"rounded by {'one pixel' if bits == 11 else 'a pixel'} or more before RoIAlign sees them. "
+        "The layer `tf_roialign.RoIAlign` itself never does this. Keras does, under "
+        "`mixed_float16` and `mixed_bfloat16`, to the float inputs of every other layer, `Lambda` "
+        "and `keras.Model` subclass that the boxes pass through: make these with "
+        "`super().__init__(autocast=False)` (`Lambda(..., autocast=False)`), or keep boxes "
+        "float32. This is said once.",
+        stacklevel=2,
+    )
 
 
 def _to_indices(box_indices):
@@ -105,20 +141,29 @@ def _to_indices(box_indices):
     return tf.cast(box_indices, tf.int64)
 
 
-def _is_list_of_matrices(boxes):
-    """Tells a list with one matrix of boxes per image from one nested list."""
-    if not boxes:
-        return True
-    first = boxes[0]
-    if isinstance(first, list | tuple):
-        return not first or _rank(first[0]) == 1
-    return _rank(first) not in (0, 1)
+def _is_list_of_images(boxes):
+    """Tells a list with the boxes of each image from a matrix that is a list of its rows.
+
+    A row has numbers, so an empty entry is an image without boxes.
+    """
+    return not boxes or any(_is_empty(entry) or _rank(entry) not in (0, 1) for entry in boxes)
+
+
+def _is_empty(value):
+    """Whether it is known to be `[]`, or a tensor or an array of shape [0]."""
+    if isinstance(value, list | tuple):
+        return not value
+    return getattr(value, "shape", None) == (0,)
 
 
 def _rank(value):
     """The rank of a tensor, a variable, an array or nested numbers; may be None."""
-    is_tensor = isinstance(value, tf.Tensor | tf.RaggedTensor | tf.Variable)
-    return value.shape.rank if is_tensor else np.ndim(value)
+    if isinstance(value, tf.Tensor | tf.RaggedTensor | tf.Variable):
+        return value.shape.rank
+    if isinstance(value, list | tuple):
+        rank = _rank(value[0]) if value else 0
+        return None if rank is None else rank + 1
+    return np.ndim(value)
 
 
 def _from_list(features, boxes):
@@ -126,22 +171,16 @@ def _from_list(features, boxes):
     entries = []
     for i, entry in enumerate(boxes):
         name = f"boxes[{i}]"
-        entry = _to_coordinates(entry, name)
-        if entry.shape == [0]:
-            entry = tf.reshape(entry, [0, 4])
-        if not entry.shape.is_compatible_with([None, 4]):
-            raise ValueError(f"`{name}` must have shape [L, 4], got {shape_text(entry)}")
-        if not entry.shape[1:].is_fully_defined():
-            checks.append(
-                tf.debugging.assert_equal(
-                    tf.shape(entry)[1:], [4], message=f"`{name}` must have shape [L, 4]"
-                )
-            )
-            entry = tf.ensure_shape(_after(checks, entry), [None, 4])
-        entries.append(entry)
+        if isinstance(entry, tf.RaggedTensor) and entry.shape.rank == 2:
+            # A row of a tensor of ragged_rank 2.
+            message = f"`{name}` must have shape [L, 4], with four numbers per box"
+            entry = tf.reshape(_after(_four_columns(entry, message), entry.flat_values), [-1, 4])
+        entries.append(_as_rows(_to_coordinates(entry, name), f"`{name}` must have shape [L, 4]"))
     if not entries:
         return _after(checks, tf.zeros([0, 4])), _NO_INDICES
-    dtype = tf.float64 if any(e.dtype == tf.float64 for e in entries) else tf.float32
+    # np.array([]) is float64 because nobody said otherwise.
+    dtypes = [e.dtype for e in entries if e.shape[0] != 0]
+    dtype = tf.float64 if tf.float64 in dtypes else tf.float32
     flat = tf.concat([tf.cast(entry, dtype) for entry in entries], axis=0)
     lengths = [entry.shape[0] for entry in entries]
     if None in lengths:
@@ -152,19 +191,39 @@ def _from_list(features, boxes):
     return _after(checks, flat), box_indices
 
 
+def _as_rows(boxes, rule, form=""):
+    """Boxes `[L, 4]` of known rank; an empty `[0]` becomes `[0, 4]`."""
+    if boxes.shape == [0]:
+        return tf.reshape(boxes, [0, 4])
+    if not (boxes.shape.is_compatible_with([None, 4]) or boxes.shape.is_compatible_with([0])):
+        raise ValueError(f"{rule}, got {shape_text(boxes)}{form}")
+    if boxes.shape.rank == 2 and boxes.shape[1] == 4:
+        return boxes
+    shape = tf.shape(boxes)
+    # What only the run knows: [L, 4], or [0].
+    is_right = (
+        tf.reduce_all(tf.equal(shape[1:], 4))
+        & (tf.size(shape) <= 2)
+        & tf.equal(tf.size(boxes), 4 * tf.reduce_sum(shape[:1]))
+    )
+    check = tf.debugging.Assert(is_right, [rule, "got", shape])
+    boxes = _after([check], boxes)
+    return tf.ensure_shape(tf.reshape(boxes, tf.concat([shape[:1], [4]], 0)), [None, 4])
+
+
 def _from_ragged(features, boxes):
     checks = _one_per_image(features, boxes.nrows(), "row")
+    rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
+    form = f" with ragged_rank {boxes.ragged_rank}"
     values = boxes.values
-    if isinstance(values, tf.RaggedTensor) and values.shape.rank == 2:
+    if isinstance(values, tf.RaggedTensor):
+        if values.shape.rank != 2:
+            raise ValueError(f"{rule}, got {shape_text(boxes)}{form}")
         # tf.ragged.constant and tf.ragged.stack make the four columns ragged too.
-        checks += _four_columns(values)
+        checks += _four_columns(values, f"{rule}, with four numbers per box")
         values = tf.reshape(_after(checks, values.flat_values), [-1, 4])
-    if isinstance(values, tf.RaggedTensor) or not values.shape.is_compatible_with([None, 4]):
-        raise ValueError(
-            f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {shape_text(boxes)} "
-            f"with ragged_rank {boxes.ragged_rank}"
-        )
-    return _after(checks, _to_coordinates(values, "boxes")), _rows_of(boxes.row_splits, values)
+    values = _as_rows(_to_coordinates(values, "boxes"), rule, form)
+    return _after(checks, values), _rows_of(boxes.row_splits, values)
 
 
 def _rows_of(row_splits, values):
@@ -182,9 +241,8 @@ def _rows_of(row_splits, values):
 # less clear.
 
 
-def _four_columns(rows):
+def _four_columns(rows, message):
     lengths = rows.row_lengths()
-    message = "`boxes` must be a RaggedTensor of shape [N, (L), 4], with four numbers per box"
     static_lengths = tf.get_static_value(lengths)
     if static_lengths is None:
         four = tf.constant(4, lengths.dtype)

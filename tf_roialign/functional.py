@@ -121,7 +121,7 @@ def prepare_call(
     spatial_scale = check_spatial_scale(spatial_scale)
     sampling_ratio = check_sampling_ratio(sampling_ratio)
     aligned = check_aligned(aligned)
-    check_choice("data_format", data_format, ("NHWC", "NCHW"))
+    data_format = check_choice("data_format", data_format, ("NHWC", "NCHW"))
     if features.shape.rank not in (4, None):
         wanted = "[N, H, W, C]" if data_format == "NHWC" else "[N, C, H, W]"
         raise ValueError(f"`features` must have shape {wanted}, got {shape_text(features)}")

@@ -1,6 +1,7 @@
 """Keras layers."""
 
 import numbers
+import sys
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ from tf_roialign.arguments import (
     check_sampling_ratio,
     check_spatial_scale,
 )
+from tf_roialign.boxes import to_tensor
 from tf_roialign.functional import roi_align
 from tf_roialign.library import supports_xla
 
@@ -23,9 +25,15 @@ _DATA_FORMATS = {"channels_last": "NHWC", "channels_first": "NCHW"}
 class RoIAlign(keras.layers.Layer):
     """Pools each box of a feature map to a fixed size, as `tf_roialign.roi_align`.
 
-    Call it as `layer(features, boxes)` or `layer(features, boxes, box_indices)`.
+    Call it as `layer(features, boxes)` or `layer(features, boxes, box_indices)`; a list of
+    these, `layer([features, boxes])`, or a dict of them by name does too.
     The features are cast to the layer's compute dtype; the boxes keep theirs
     under every dtype policy, since 16 bits cannot hold coordinates.
+
+    XLA compiles again for every new number of boxes. So Keras' `jit_compile="auto"` takes XLA for
+    a model with this layer only where the number of boxes of an image cannot change: in a
+    functional model whose boxes are dense `[N, M, 4]` with a known M, or indexed with a known
+    K. `compile(jit_compile=True)` takes it for all of them.
 
     The output has one row per box, while `fit` wants arrays with one row per image:
     train with a `tf.data.Dataset` of batches `((images, boxes), labels)` whose labels
@@ -95,13 +103,30 @@ class RoIAlign(keras.layers.Layer):
             keras.config.image_data_format() if data_format is None else data_format,
             tuple(_DATA_FORMATS),
         )
-        self.supports_jit = supports_xla()
+        # What the calls have told: whether the number of boxes is fixed, whether they are ragged.
+        self._box_count_is_fixed = None
+        self._is_ragged = False
 
-    def call(self, features, boxes, box_indices=None):
+    @property
+    def supports_jit(self):
+        """Whether Keras may compile this layer with XLA unasked."""
+        if not (self._supports_jit and supports_xla()):
+            return False
+        return bool(self._box_count_is_fixed) or _is_asked_for_xla()
+
+    @supports_jit.setter
+    def supports_jit(self, value):
+        self._supports_jit = value
+
+    def build(self, features_shape, boxes_shape=None, box_indices_shape=None):
+        """Does nothing, since there are no weights; the shapes are those of `call`'s arguments."""
+
+    def call(self, features, boxes=None, box_indices=None):
         """Pools the boxes; see the class."""
-        features = tf.cast(tf.convert_to_tensor(features), self.compute_dtype)
+        features, boxes, box_indices = _arguments(features, boxes, box_indices)
+        self._is_ragged = isinstance(boxes, tf.RaggedTensor)
         return roi_align(
-            features,
+            tf.cast(to_tensor(features, "features"), self.compute_dtype),
             boxes,
             self.output_size,
             self.spatial_scale,
@@ -111,40 +136,54 @@ class RoIAlign(keras.layers.Layer):
             data_format=_DATA_FORMATS[self.data_format],
         )
 
-    def compute_output_shape(self, features_shape, boxes_shape, box_indices_shape=None):
-        """Returns the output's shape; a list of shapes stands for a list of boxes."""
+    def compute_output_shape(self, features_shape, boxes_shape=None, box_indices_shape=None):
+        """Returns the output's shape; a list of shapes stands for a list of boxes.
 
-        def symbolic(shape, dtype="float32"):
-            return None if shape is None else keras.KerasTensor(shape, dtype=dtype)
+        Shapes do not tell ragged boxes from dense ones: `[N, None, 4]` is taken for dense boxes
+        until the layer has been called with ragged ones.
+        """
+        if not _is_shape(features_shape):
+            features_shape, boxes_shape, box_indices_shape = _arguments(
+                features_shape, boxes_shape, box_indices_shape, "{}_shape"
+            )
+        if boxes_shape is None:
+            # Nested Python numbers, of which Keras keeps no shape.
+            one = self.compute_output_shape(features_shape, (1, 5))
+            return (None, *one[1:])
 
-        if boxes_shape and not _is_size(boxes_shape[0]):
-            boxes = [symbolic(shape) for shape in boxes_shape]
+        def symbolic(shape, dtype="float32", **kwargs):
+            return None if shape is None else keras.KerasTensor(shape, dtype=dtype, **kwargs)
+
+        if _is_shape(boxes_shape):
+            is_ragged = self._is_ragged and len(boxes_shape) == 3
+            boxes = symbolic(boxes_shape, ragged=is_ragged)
         else:
-            boxes = symbolic(boxes_shape)
-        return self.compute_output_spec(
+            boxes = [symbolic(shape or (0, 4)) for shape in boxes_shape]
+        return self._output_spec(
             symbolic(features_shape), boxes, symbolic(box_indices_shape, "int32")
         ).shape
 
-    def compute_output_spec(self, features, boxes, box_indices=None):
+    def compute_output_spec(self, features, boxes=None, box_indices=None):
         """Returns the output's shape and dtype for symbolic inputs."""
-        if getattr(boxes, "ragged", False):
-            # Keras would trace `call` with dense boxes of the same shape.
-            if len(boxes.shape) != 3 or boxes.shape[2] not in (4, None):
-                raise ValueError(
-                    f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {list(boxes.shape)}"
-                )
-            if box_indices is not None:
-                raise ValueError(
-                    "`boxes` must have shape [K, 4] when `box_indices` is given, got a RaggedTensor"
-                )
-            images, rows = features.shape[0], boxes.shape[0]
-            if None not in (images, rows) and images != rows:
-                raise ValueError(f"`boxes` must have one row per image ({images}), got {rows}")
-            boxes = keras.KerasTensor([None, 4], dtype=boxes.dtype)
-            box_indices = keras.KerasTensor([None], dtype="int32")
-        # Traces `call`: the op's shape function knows the rules. Layer's own would ask
-        # compute_output_shape.
-        return keras.Operation.compute_output_spec(self, features, boxes, box_indices)
+        features, boxes, box_indices = _arguments(features, boxes, box_indices)
+        spec = self._output_spec(features, boxes, box_indices)
+        is_fixed = _has_fixed_count(boxes)
+        self._box_count_is_fixed = is_fixed and self._box_count_is_fixed is not False
+        self._is_ragged = getattr(boxes, "ragged", False)
+        return spec
+
+    def _output_spec(self, features, boxes, box_indices):
+        # Tracing the call asks the op's shape function, which knows the rules. Keras would trace
+        # it too, but with dense boxes for ragged ones, and hide the error's text in its own.
+        if getattr(boxes, "ragged", False) and len(boxes.shape) != 3:
+            # Of rank 2 only an empty one would do, and the trace cannot tell.
+            raise ValueError(
+                f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {list(boxes.shape)}"
+            )
+        arguments = tf.nest.map_structure(_spec, (features, boxes, box_indices))
+        trace = tf.function(self.call, autograph=False).get_concrete_function(*arguments)
+        output = trace.structured_outputs
+        return keras.KerasTensor(output.shape, output.dtype.name)
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -164,5 +203,64 @@ def _automatic_name():
     return "roi_align" if uid == 1 else f"roi_align_{uid - 1}"
 
 
-def _is_size(value):
-    return value is None or isinstance(value, numbers.Integral)
+def _arguments(features, boxes, box_indices, names="{}"):
+    """The arguments of a call, of which the first may be a list or a dict of all of them."""
+    if boxes is None and isinstance(features, dict):
+        unknown = set(features) - {"features", "boxes", "box_indices"}
+        if unknown or not {"features", "boxes"} <= set(features):
+            raise ValueError(
+                "a dict of inputs must have the keys `features`, `boxes` and, for boxes [K, 4], "
+                f"`box_indices`, got {sorted(map(str, features))}"
+            )
+        return features["features"], features["boxes"], features.get("box_indices", box_indices)
+    if boxes is None and isinstance(features, list | tuple) and len(features) in (2, 3):
+        if len(features) == 3:
+            return tuple(features)
+        return *features, box_indices
+    if boxes is None:
+        raise TypeError(
+            f"`{names.format('boxes')}` must be given: call the layer as `layer(features, boxes)` "
+            "or `layer([features, boxes])`"
+        )
+    return features, boxes, box_indices
+
+
+def _has_fixed_count(boxes):
+    """Whether symbolic boxes have the same number for each image in every batch."""
+    if isinstance(boxes, list | tuple):
+        return all(map(_has_fixed_count, boxes))
+    # Of a dense [N, M, 4], the number of images is Keras' batch, which XLA gets to know anyway.
+    return not getattr(boxes, "ragged", False) and boxes.shape[-2] is not None
+
+
+def _is_asked_for_xla():
+    """Whether Keras asks `supports_jit` because of a `compile(jit_compile=True)`.
+
+    It asks the layers the same question when it decides by itself ("auto") and when it sets
+    what the user said, in `Trainer.jit_compile`'s setter, where False would overrule the user.
+    """
+    frame = sys._getframe(2)
+    for _ in range(4):  # all() over a generator, in model_supports_jit(), in the setter
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "jit_compile":
+            return bool(frame.f_locals.get("value"))
+        frame = frame.f_back
+    return False
+
+
+def _spec(value):
+    """What a `tf.function` is traced with for a symbolic input; others pass."""
+    if not isinstance(value, keras.KerasTensor):
+        return value
+    if getattr(value, "ragged", False):
+        return tf.RaggedTensorSpec(value.shape, value.dtype, ragged_rank=1)
+    return tf.TensorSpec(value.shape, value.dtype)
+
+
+def _is_shape(value):
+    """Tells a shape from a structure of shapes."""
+    return isinstance(value, tf.TensorShape) or (
+        isinstance(value, list | tuple)
+        and all(size is None or isinstance(size, numbers.Integral) for size in value)
+    )

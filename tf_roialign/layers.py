@@ -103,6 +103,8 @@ class RoIAlign(keras.layers.Layer):
             keras.config.image_data_format() if data_format is None else data_format,
             tuple(_DATA_FORMATS),
         )
+        # Keras' own layers allow nested numbers by position with this, as eager calls may have.
+        self._allow_non_tensor_positional_args = True
         # What the calls have told: whether the number of boxes is fixed, whether they are ragged.
         self._box_count_is_fixed = None
         self._is_ragged = False
@@ -118,7 +120,7 @@ class RoIAlign(keras.layers.Layer):
     def supports_jit(self, value):
         self._supports_jit = value
 
-    def build(self, features_shape, boxes_shape=None, box_indices_shape=None):
+    def build(self, features_shape=None, boxes_shape=None, box_indices_shape=None):
         """Does nothing, since there are no weights; the shapes are those of `call`'s arguments."""
 
     def call(self, features, boxes=None, box_indices=None):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_roialign import keras2
+
 TensorLike = tf.types.experimental.TensorLike
 Boxes = Union[TensorLike, tf.RaggedTensor, Sequence[TensorLike]]  # noqa: UP007
 
@@ -22,6 +24,12 @@ def prepare_boxes(features, boxes, box_indices):
     in place; lists and ragged boxes are flattened. Coordinates become float32
     unless they are float64.
     """
+    if keras2.is_symbol(boxes) and isinstance(boxes.type_spec, tf.RaggedTensorSpec):
+        # Of dense ones, Keras 2 makes layers as it comes upon functions of TensorFlow.
+        raise TypeError(
+            "`boxes` must be tensors, got a ragged symbolic input of a Keras 2 (tf_keras) model: "
+            "call `tf_roialign.roi_align` in the `call` of a layer of your own"
+        )
     if isinstance(boxes, tf.RaggedTensor):
         _refuse_indices(box_indices, "a RaggedTensor")
         return _from_ragged(features, boxes)

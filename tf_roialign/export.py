@@ -5,7 +5,9 @@ ragged inputs. So a ragged input travels as two tensors: its rows, and how many 
 each image has.
 """
 
+import gc
 import inspect
+import keyword
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_roialign import keras2
 from tf_roialign.boxes import shape_text
 
 RAGGED_SIGNATURE = "serving_default"
@@ -21,6 +24,7 @@ DENSE_SIGNATURE = "serving_dense"
 ROW_LENGTHS = "_row_lengths"
 
 _AUTOMATIC = r"keras_tensor(_\d+)?"  # what Keras calls inputs without a name
+_AUTOMATIC_2 = r"input_\d+"  # what Keras 2 does
 # Boxes of the last image in the trial run that finds the outputs with one row per box.
 _TRIAL_ROWS = 1009
 
@@ -63,8 +67,9 @@ def export_saved_model(
         ragged_rank 1. A Keras model is called with the structure as its one argument, as
         by `predict`; any other callable with one argument per entry, by name for a dict.
         The default is the inputs of a functional Keras model. Inputs are named by
-        the keys of a dict, the specs' own names, the callable's parameters, or else
-        `input_0`, `input_1`, ...
+        the keys of a dict, the specs' own names, the callable's parameters, or else, and
+        where these are no identifiers of Python, one of its keywords or `self`, `input_0`,
+        `input_1`, ...
       box_outputs: Names of the outputs that have one row per box. The default asks a
         trial run with known sizes, which computes shapes and no values.
 
@@ -81,19 +86,18 @@ def export_saved_model(
     specs = _named_specs(model, inputs)
     ragged = [name for name, spec in specs.items() if isinstance(spec, tf.RaggedTensorSpec)]
     if not ragged:
-        raise ValueError(
-            "`inputs` must have a ragged one, got none: tf.saved_model.save or Keras' own "
-            "`export` writes such a model"
+        how = (
+            "`model.export(path, input_signature=[...])`"
+            if isinstance(model, keras.Model)
+            else "`tf.saved_model.save(module, path, signatures=...)`"
         )
+        raise ValueError(f"`inputs` must have a ragged one, got none: {how} writes a model without")
 
-    # Keras does without AutoGraph; other code may need it.
-    function = model if isinstance(model, keras.Model) else tf.function(model)
-
-    def call(values):
-        return _named_outputs(_call(function, inputs, list(values.values())))
-
+    call = _caller(model, inputs)
     if box_outputs is None:
-        box_outputs = _find_box_outputs(call, specs)
+        # Of a tf.function its Python, since shapes of ragged values end at its border.
+        python = getattr(model, "python_function", model)
+        box_outputs = _find_box_outputs(_caller(python, inputs), specs)
 
     def serve_ragged(**tensors):
         return _flat(call({name: _to_ragged(name, spec, tensors) for name, spec in specs.items()}))
@@ -116,15 +120,50 @@ def export_saved_model(
         DENSE_SIGNATURE: _trace(serve_dense, _dense_signature(specs)),
     }
     module = tf.Module()
-    # Saved are the variables and tables that are found from here.
-    module.model = model
-    module.model_owner = getattr(model, "__self__", None)
-    module.captured = [list(f.graph.variables) for f in signatures.values()]
+    # Not the model: Keras would add signatures of its own, traced with dense boxes.
+    module.resources = _captured_resources(list(signatures.values()), model)
     tf.saved_model.save(module, os.fspath(path), signatures=signatures)
 
 
+def _captured_resources(functions, model):
+    """The variables and the tables, with their assets, that the functions use."""
+    captured = [id(t) for f in functions for t in f.captured_inputs if t.dtype == tf.resource]
+    owners = {}
+
+    def claim(objects):
+        for item in objects:
+            owners.setdefault(_handle_id(item), item)
+
+    for function in functions:
+        claim(function.graph.variables)
+    for root in (model, getattr(model, "__self__", None)):
+        if isinstance(root, tf.__internal__.tracking.Trackable):
+            claim(tf.train.TrackableView(root).descendants())
+    if any(handle not in owners for handle in captured):
+        # In closures, globals and containers that TensorFlow does not look into.
+        claim(gc.get_objects())
+    return [owners[handle] for handle in dict.fromkeys(captured) if handle in owners]
+
+
+def _handle_id(item):
+    """Identifies what graphs capture of a variable or a table; None of anything else."""
+    # type(), since isinstance() would ask objects that make things up, such as lazy modules.
+    try:
+        if issubclass(type(item), tf.Variable):
+            return id(item.handle)
+        if issubclass(type(item), tf.saved_model.experimental.TrackableResource):
+            return id(item.resource_handle)
+    except (ValueError, AttributeError, NotImplementedError):
+        pass  # of several devices, outside of them all; of another graph; not made yet
+    return None
+
+
+def _is_keras_model(value):
+    return isinstance(value, keras.Model) or keras2.is_model(value)
+
+
 def _model_inputs(model):
-    inputs = model.input if isinstance(model, keras.Model) and _has_inputs(model) else None
+    inputs = model.input if _is_keras_model(model) and _has_inputs(model) else None
     if inputs is None:
         raise ValueError(
             "`inputs` must be given unless `model` is a functional Keras model, got "
@@ -145,11 +184,10 @@ def _named_specs(model, inputs):
     leaves = tf.nest.flatten(inputs)
     names = _keys(inputs)
     if names is None:
-        parameters = [] if isinstance(model, keras.Model) else _parameters(model)
-        names = [
-            _own_name(leaf) or (parameters[i] if i < len(parameters) else f"input_{i}")
-            for i, leaf in enumerate(leaves)
-        ]
+        parameters = [] if _is_keras_model(model) else _parameters(model)
+        parameters += [None] * len(leaves)
+        names = [_own_name(leaf) or parameters[i] for i, leaf in enumerate(leaves)]
+    names = [name if _is_usable(name) else f"input_{i}" for i, name in enumerate(names)]
     specs = {}
     for name, leaf in zip(names, leaves, strict=True):
         if name in specs:
@@ -181,11 +219,18 @@ def _parameters(function):
 
 
 def _own_name(leaf):
-    name = getattr(leaf, "name", None)
-    # Keras numbers the inputs that were given no name through the whole process. Of other
-    # names that are no identifiers, a tf.function makes some.
-    is_automatic = isinstance(leaf, keras.KerasTensor) and re.fullmatch(_AUTOMATIC, name or "")
-    return name if name and name.isidentifier() and not is_automatic else None
+    name = getattr(leaf, "name", None) or ""
+    # Both Keras number the inputs that were given no name through the whole process.
+    is_automatic = (isinstance(leaf, keras.KerasTensor) and re.fullmatch(_AUTOMATIC, name)) or (
+        keras2.is_symbol(leaf) and re.fullmatch(_AUTOMATIC_2, name)
+    )
+    # Of names that cannot be used, a tf.function makes some.
+    return name if _is_usable(name) and not is_automatic else None
+
+
+def _is_usable(name):
+    """Whether TensorFlow can make it the parameter of a signature."""
+    return bool(name) and name.isidentifier() and not keyword.iskeyword(name) and name != "self"
 
 
 def _spec(name, leaf):
@@ -194,6 +239,8 @@ def _spec(name, leaf):
         if not getattr(leaf, "ragged", False):
             return tf.TensorSpec(shape, dtype)
         leaf = tf.RaggedTensorSpec(shape, dtype, ragged_rank=1)
+    elif keras2.is_symbol(leaf):
+        leaf = leaf.type_spec
     if isinstance(leaf, tf.RaggedTensorSpec):
         if leaf.ragged_rank != 1:
             raise ValueError(
@@ -213,13 +260,33 @@ def _trace(function, signature):
     return tf.function(function, autograph=False).get_concrete_function(**signature)
 
 
-def _call(model, inputs, values):
-    structure = tf.nest.pack_sequence_as(inputs, values)
-    if isinstance(model, keras.Model):
-        return model(structure, training=False)
-    if isinstance(inputs, dict):
-        return model(**structure)
-    return model(*structure) if isinstance(inputs, list | tuple) else model(structure)
+def _caller(model, inputs):
+    """A function of the values by name, that returns the outputs by name."""
+
+    def run(*parts):
+        # A pair is a ragged tensor, made in here to keep what is known of its values' shape.
+        values = [
+            tf.RaggedTensor.from_row_splits(*part, validate=False) if len(part) == 2 else part[0]
+            for part in parts
+        ]
+        structure = tf.nest.pack_sequence_as(inputs, values)
+        if _is_keras_model(model):
+            return model(structure, training=False)
+        if isinstance(inputs, dict):
+            return model(**structure)
+        return model(*structure) if isinstance(inputs, list | tuple) else model(structure)
+
+    # Keras does without AutoGraph; other code may need it.
+    function = run if _is_keras_model(model) else tf.function(run)
+
+    def call(values):
+        parts = [
+            (v.values, v.row_splits) if isinstance(v, tf.RaggedTensor) else (v,)
+            for v in values.values()
+        ]
+        return _named_outputs(function(*parts))
+
+    return call
 
 
 def _named_outputs(outputs):
@@ -348,9 +415,12 @@ def _find_box_outputs(call, specs):
         if output.shape.rank:
             count = output.shape[0]
         if count is None:
+            names = [n for n in trial.structured_outputs if n != name]
             raise ValueError(
                 f"`box_outputs` must be given: it cannot be told whether the output `{name}` of "
-                f"shape {shape_text(output)} has one row per box"
+                f"shape {shape_text(output)} has one row per box. Name the outputs that have: "
+                f"`export_saved_model(..., box_outputs={[name]})`, or, if `{name}` has not, "
+                f"`box_outputs=[]` and those of {names} that have; docs/serving.md has more"
             )
         if count == rows:
             found.append(name)

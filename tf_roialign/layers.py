@@ -6,6 +6,7 @@ import sys
 import keras
 import tensorflow as tf
 
+from tf_roialign import keras2
 from tf_roialign.arguments import (
     OutputSize,
     check_aligned,
@@ -126,6 +127,11 @@ class RoIAlign(keras.layers.Layer):
     def call(self, features, boxes=None, box_indices=None):
         """Pools the boxes; see the class."""
         features, boxes, box_indices = _arguments(features, boxes, box_indices)
+        if any(map(keras2.is_symbol, tf.nest.flatten([features, boxes, box_indices]))):
+            raise TypeError(
+                "`RoIAlign` is a Keras 3 layer, got the symbolic input of a Keras 2 (tf_keras) "
+                "model: there, call `tf_roialign.roi_align` in the `call` of a layer of your own"
+            )
         self._is_ragged = isinstance(boxes, tf.RaggedTensor)
         return roi_align(
             tf.cast(to_tensor(features, "features"), self.compute_dtype),

@@ -66,7 +66,11 @@ absl::Status WriteTensors(const std::string& path, const Tensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     tensorflow::NamedTensorProto proto;
     proto.set_name(name);
-    tensor.AsProtoTensorContent(proto.mutable_tensor());
+    if (tensor.dtype() == tensorflow::DT_STRING) {
+      tensor.AsProtoField(proto.mutable_tensor());  // Python reads no others
+    } else {
+      tensor.AsProtoTensorContent(proto.mutable_tensor());
+    }
     TF_RETURN_IF_ERROR(writer.WriteRecord(proto.SerializeAsString()));
   }
   TF_RETURN_IF_ERROR(writer.Close());

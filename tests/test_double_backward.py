@@ -1,10 +1,14 @@
 """Gradients of the feature-gradient op: by its upstream and by the boxes."""
 
+import types
+
 import cases
 import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+
+from tf_roialign import gradients, raw_ops
 
 SETTINGS = [
     pytest.param(data_format, aligned, ratio, id=f"{data_format}-{aligned}-{ratio}")
@@ -196,3 +200,41 @@ def test_the_box_gradient_is_not_differentiated_in_silence():
         gradient = tape.gradient(output, boxes, problem.upstream)
     with pytest.raises(LookupError, match="RoiAlignBoxesGrad"):
         outer.gradient(gradient, boxes)
+
+
+@pytest.mark.parametrize("form", ["box_indices", "indexed"])
+def test_an_index_out_of_range_on_a_gpu(monkeypatch, form):
+    """There the op makes such a box NaN; it has no part in the feature gradient, so none here.
+
+    The op is told by a stand-in that does what the CUDA kernels do.
+    """
+    problem, weights, _ = make("NHWC", False, 2, form)
+    arguments = cases.in_form(form, problem.box_values, problem.indices, problem.images)
+    good = problem.run(weights, **arguments).numpy()
+    bad = [1, 4]
+    boxes, indices = arguments["boxes"].numpy(), arguments.get("box_indices", np.zeros(0, "int32"))
+    if form == "indexed":
+        boxes[bad, 0] = [problem.images, -3]
+    else:
+        indices = indices.numpy()
+        indices[bad] = [problem.images, -3]
+    on_cpu = raw_ops.roi_align
+
+    def on_gpu(features, boxes, box_indices, **attributes):
+        boxes, box_indices = boxes.numpy().copy(), np.array(box_indices)
+        (boxes[:, 0] if form == "indexed" else box_indices)[bad] = 0
+        output = on_cpu(features, boxes, box_indices, **attributes).numpy()
+        output[bad] = np.nan
+        return tf.constant(output)
+
+    monkeypatch.setattr(raw_ops, "roi_align", on_gpu)
+    op = types.SimpleNamespace(
+        inputs=[problem.upstream, tf.constant(boxes), indices, tf.shape(weights, tf.int64)],
+        get_attr=problem.attributes.get,
+        skip_input_indices=(1,),
+    )
+    by_upstream = gradients._roi_align_grad_grad(op, weights)[0].numpy()
+    assert np.isfinite(by_upstream).all() and not by_upstream[bad].any()
+    others = np.setdiff1d(np.arange(len(good)), bad)
+    # The raw op has 32 bits for the scale, 0.4.
+    np.testing.assert_allclose(by_upstream[others], good[others], atol=1e-5)

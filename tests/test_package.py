@@ -87,6 +87,47 @@ for version in sys.argv[1:]:
     assert accepted.startswith("imported"), "another patch version fits"
 
 
+def test_imported_again():
+    """Its modules dropped, or reloaded one by one; what was imported first goes on working."""
+    program = """
+import importlib, sys
+import keras
+import tensorflow as tf
+import tf_roialign
+first = tf_roialign
+features, boxes = tf.ones([1, 5, 5, 2]), tf.constant([[0, 0, 0, 3, 3.0]])
+
+def use(package):
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([features, boxes])
+        pooled = package.roi_align(features, boxes, 2)
+    assert tape.gradient(pooled, [features, boxes])[0].numpy().sum() == 8
+    assert tape.jacobian(pooled, features).shape == [1, 2, 2, 2, 1, 5, 5, 2]  # vectorised
+    layer = package.RoIAlign(2)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert loaded(features, boxes).shape == [1, 2, 2, 2]
+
+names = [name for name in sys.modules if name.split(".")[0] == "tf_roialign"]
+use(first)
+for name in names:
+    del sys.modules[name]
+import tf_roialign
+assert tf_roialign is not first
+use(tf_roialign)
+use(first)
+for name in sorted(names, reverse=True):
+    importlib.reload(sys.modules[name])
+use(tf_roialign)
+for name in names:
+    if name != "tf_roialign.gradients":
+        sys.modules.pop(name)
+import tf_roialign
+use(tf_roialign)
+print("done")
+"""
+    assert programs.run(program).stdout == "done\n"
+
+
 def test_no_tensorflow_at_all():
     """An ImportError that says what to install, not a traceback from within."""
     program = """

@@ -15,6 +15,7 @@ derivative by the boxes.
 import tensorflow as tf
 
 from tf_roialign import raw_ops
+from tf_roialign.library import register_once
 
 _ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format")
 
@@ -30,13 +31,15 @@ def _is_wanted(op, index):
     return index not in (getattr(op, "skip_input_indices", None) or ())
 
 
-def _is_finite(boxes, spatial_scale, rank):
-    """For each box whether it has a meaning, with ones appended up to `rank`."""
-    scaled = boxes[..., -4:] * tf.cast(spatial_scale, boxes.dtype)
-    extent = scaled[..., 2:] - scaled[..., :2]
-    is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([scaled, extent], -1)), axis=-1)
-    missing = tf.maximum(rank - tf.rank(is_finite), 0)
-    return tf.reshape(is_finite, tf.concat([tf.shape(is_finite), tf.ones([missing], tf.int32)], 0))
+def _has_meaning(boxes, box_indices, images, dtype, attributes):
+    """For each box whether it has a meaning, in a shape that broadcasts to its pooled features.
+
+    That is for the op to say, which makes a box without meaning NaN: a coordinate that is not
+    finite, and, on a GPU, an image index out of range.
+    """
+    nothing = tf.zeros(tf.stack([images, 1, 1, 1]), dtype)
+    one_bin = {**attributes, "output_size": [1, 1], "sampling_ratio": 1}
+    return ~tf.math.is_nan(raw_ops.roi_align(nothing, boxes, box_indices, **one_bin))
 
 
 def _second_derivative(op, index):
@@ -52,7 +55,7 @@ def _second_derivative(op, index):
         return tf.fill(tf.shape(boxes), tf.constant(float("nan"), boxes.dtype))
 
 
-@tf.RegisterGradient("TfRoialign>RoiAlign")
+@register_once(tf.RegisterGradient, "TfRoialign>RoiAlign")
 def _roi_align_grad(op, grad_output):
     features, boxes, box_indices = op.inputs
     attributes = attributes_of(op)
@@ -72,19 +75,20 @@ def _roi_align_grad(op, grad_output):
     return grad_features, grad_boxes, None
 
 
-@tf.RegisterGradient("TfRoialign>RoiAlignGrad")
+@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignGrad")
 def _roi_align_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
-    grad_output, boxes, box_indices, _ = op.inputs
+    grad_output, boxes, box_indices, features_shape = op.inputs
     attributes = attributes_of(op)
     grad_grad_output = grad_boxes = None
     if _is_wanted(op, 0):
         grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)
-        # RoiAlignGrad skips boxes that are not finite, while RoiAlign makes them NaN.
+        # RoiAlignGrad skips boxes without a meaning, while RoiAlign makes them NaN.
+        images, dtype = features_shape[0], grad_features.dtype
         grad_grad_output = tf.where(
-            _is_finite(boxes, attributes["spatial_scale"], tf.rank(grad_output)),
+            _has_meaning(boxes, box_indices, images, dtype, attributes),
             grad_grad_output,
-            tf.zeros([], grad_grad_output.dtype),
+            tf.zeros([], dtype),
         )
     if _is_wanted(op, 1):
         grad_boxes = raw_ops.roi_align_boxes_grad(
@@ -93,7 +97,7 @@ def _roi_align_grad_grad(op, grad_features):
     return grad_grad_output, grad_boxes, None, None
 
 
-@tf.RegisterGradient("TfRoialign>RoiAlignBoxesGrad")
+@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesGrad")
 def _roi_align_boxes_grad_grad(op, direction):
     """`direction`: the upstream, in the shape of the boxes."""
     grad_output, features, boxes, box_indices = op.inputs
@@ -117,7 +121,7 @@ def _roi_align_boxes_grad_grad(op, direction):
     return grad_grad_output, grad_features, grad_boxes, None
 
 
-@tf.RegisterGradient("TfRoialign>RoiAlignBoxesTangent")
+@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesTangent")
 def _roi_align_boxes_tangent_grad(op, grad_output):
     features, boxes, box_indices, direction = op.inputs
     attributes = attributes_of(op)
@@ -140,7 +144,7 @@ def _roi_align_boxes_tangent_grad(op, grad_output):
     return grad_features, grad_boxes, None, grad_direction
 
 
-@tf.RegisterGradient("TfRoialign>RoiAlignBoxesTangentGrad")
+@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesTangentGrad")
 def _roi_align_boxes_tangent_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
     grad_output, boxes, box_indices, _, direction = op.inputs
@@ -159,7 +163,7 @@ def _roi_align_boxes_tangent_grad_grad(op, grad_features):
     return grad_grad_output, grad_boxes, None, None, grad_direction
 
 
-@tf.RegisterGradient("TfRoialign>QuantizedRoiAlign")
+@register_once(tf.RegisterGradient, "TfRoialign>QuantizedRoiAlign")
 def _quantized_roi_align_grad(op, grad_output):
     raise LookupError(
         "`quantized_roi_align` has no gradient, it is for inference only: train with "

@@ -1,5 +1,6 @@
 """Finds the native library and loads it into a TensorFlow that it fits."""
 
+import contextlib
 import ctypes
 import os
 import types
@@ -87,6 +88,22 @@ def _load_xla() -> str | None:
     except (tf.errors.OpError, OSError) as error:
         return str(getattr(error, "message", error))
     return None
+
+
+def register_once(registrar, op_type):
+    """A decorator that registers a function for an op with one of TensorFlow's registries.
+
+    These refuse a second one, which comes when the package is imported again: notebooks'
+    autoreload and some test runners drop modules. The function of the first import stays, and
+    does the same.
+    """
+
+    def register(function):
+        with contextlib.suppress(KeyError, AssertionError):
+            registrar(op_type)(function)
+        return function
+
+    return register
 
 
 def supports_xla() -> bool:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_roialign import raw_ops
 from tf_roialign.gradients import attributes_of
+from tf_roialign.library import register_once
 
 try:
     from tensorflow.python.ops.parallel_for import pfor as _pfor
@@ -129,6 +130,6 @@ def _convert_boxes_grad(pfor_input):
 
 
 if _register is not None:
-    _register("TfRoialign>RoiAlign")(_convert)
-    _register("TfRoialign>RoiAlignGrad")(_convert_grad)
-    _register("TfRoialign>RoiAlignBoxesGrad")(_convert_boxes_grad)
+    register_once(_register, "TfRoialign>RoiAlign")(_convert)
+    register_once(_register, "TfRoialign>RoiAlignGrad")(_convert_grad)
+    register_once(_register, "TfRoialign>RoiAlignBoxesGrad")(_convert_boxes_grad)

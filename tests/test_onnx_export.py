@@ -1,5 +1,6 @@
 """Models converted by tf2onnx with tf_roialign.onnx: standard ops only, TensorFlow's results."""
 
+import importlib
 import re
 
 import cases
@@ -263,3 +264,42 @@ except ImportError as error:
     assert programs.run(program).stdout.strip() == (
         "tf_roialign.onnx needs tf2onnx: install `tf_roialign[onnx]`."
     )
+
+
+def dense_model():
+    images = keras.Input([16, 18, 3], name="images")
+    boxes = keras.Input([5, 4], name="boxes")
+    features = keras.layers.Conv2D(4, 3, padding="same")(images)
+    pooled = tf_roialign.RoIAlign(3, sampling_ratio=2, aligned=True)(features, boxes)
+    return keras.Model([images, boxes], keras.layers.Dense(2)(pooled))
+
+
+def test_keras_own_export(tmp_path):
+    """It gives no opset by default, so tf2onnx' default has to do."""
+    model = dense_model()
+    rng = np.random.default_rng(8)
+    inputs = {
+        "images": rng.standard_normal((2, 16, 18, 3)).astype("float32"),
+        "boxes": cases.random_boxes(rng, 10, 16, 18).reshape(2, 5, 4),
+    }
+    expected = model(list(inputs.values()))  # Keras exports models that have been called
+    for opset in (None, 18):
+        path = tmp_path / f"{opset}.onnx"
+        model.export(path, format="onnx", opset_version=opset, verbose=False)
+        exported = onnx.load(path)
+        assert "RoiAlign" in {node.op_type for node in exported.graph.node}
+        assert exported.opset_import[0].version == (opset or 16)
+        (got,) = run_onnxruntime(exported, inputs).values()
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_the_default_opset_of_tf2onnx_will_do():
+    function = tf.function(lambda features, boxes: tf_roialign.roi_align(features, boxes, 2))
+    specs = [tf.TensorSpec([1, 8, 8, 3]), tf.TensorSpec([None, 5])]
+    model, _ = tf2onnx.convert.from_function(function, specs)
+    assert "RoiAlign" in {node.op_type for node in model.graph.node}
+
+
+def test_importing_again_is_harmless():
+    importlib.reload(tf_roialign.onnx)
+    test_the_default_opset_of_tf2onnx_will_do()

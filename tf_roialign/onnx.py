@@ -1,11 +1,17 @@
 """Teaches tf2onnx to write RoIAlign as ONNX' own `RoiAlign`, so that no custom op is needed.
 
-Importing this module registers the handler with tf2onnx; convert with opset 16 or later:
+Importing this module registers the handler with tf2onnx:
 
     import tf2onnx
     import tf_roialign.onnx
 
-    model, _ = tf2onnx.convert.from_function(function, input_signature, opset=16)
+    model, _ = tf2onnx.convert.from_function(function, input_signature)
+
+or, for a Keras model whose boxes are not ragged, `model.export(path, format="onnx")`. Without the
+import both write a file in which the op `TfRoialign>RoiAlign` is left, and only log so.
+
+`RoiAlign` needs opset 16, so that becomes the default of tf2onnx, which was 15; with an older
+one that is asked for, tf2onnx logs an error of ours and leaves the op as well.
 
 The model runs in onnxruntime, OpenVINO, TensorRT and whatever else knows `RoiAlign`. What
 boxes, sampling ratios, `aligned` and layouts of `tf_roialign.roi_align` mean is kept, and
@@ -23,15 +29,15 @@ K, N, M may be unknown. What ONNX does not say:
 
 Raises:
   ImportError: On import: tf2onnx is not installed; it comes with `tf_roialign[onnx]`.
-  ValueError: When converting, from tf2onnx or in its log: the opset is less than 16, or
-    the rank or the last dimension of the boxes is unknown.
+  ValueError: When converting, in tf2onnx' log, or from it with `continue_on_error=False`: the
+    opset is less than 16, or the rank or the last dimension of the boxes is unknown.
 """
 
 import numpy as np
 
 try:
     from onnx import TensorProto
-    from tf2onnx import utils
+    from tf2onnx import constants, utils
     from tf2onnx.handler import tf_op
 except ModuleNotFoundError as error:
     if error.name not in ("onnx", "tf2onnx"):
@@ -39,6 +45,10 @@ except ModuleNotFoundError as error:
     raise ImportError(
         f"tf_roialign.onnx needs {error.name}: install `tf_roialign[onnx]`."
     ) from error
+
+_OPSET = 16  # the first whose `RoiAlign` has both of the modes
+# What tf2onnx takes where nobody says, so always for Keras' `export`.
+constants.PREFERRED_OPSET = max(constants.PREFERRED_OPSET, _OPSET)
 
 _MODES = {True: "half_pixel", False: "output_half_pixel"}  # by `aligned`
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -51,7 +61,7 @@ class RoiAlign:
     @classmethod
     def version_1(cls, ctx, node, **kwargs):
         """Refuses: before opset 16 `RoiAlign` has no `aligned`."""
-        raise ValueError(f"RoIAlign needs `opset` of at least 16, got {ctx.opset}")
+        raise ValueError(f"RoIAlign needs `opset` of at least {_OPSET}, got {ctx.opset}")
 
     @classmethod
     def version_16(cls, ctx, node, **kwargs):

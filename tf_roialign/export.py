@@ -55,12 +55,15 @@ def export_saved_model(
 
     Example:
         tf_roialign.export_saved_model(model, "served/1")
-        served = tf.saved_model.load("served/1").signatures["serving_default"]
-        served(images=images, boxes=flat_boxes, boxes_row_lengths=row_lengths)
+        loaded = tf.saved_model.load("served/1")  # owns the variables of its signatures
+        serve = loaded.signatures["serving_default"]
+        serve(images=images, boxes=flat_boxes, boxes_row_lengths=row_lengths)
 
     Args:
-      model: A `keras.Model`, which is called with `training=False`, or any callable of
-        TensorFlow code: a function, a `tf.function`, a `tf.Module`.
+      model: A `keras.Model` of Keras 3 or of Keras 2 (tf_keras), which is called with
+        `training=False`, or any callable of TensorFlow code: a function, a `tf.function`, a
+        bound method, a `tf.Module`. What it uses is saved, not the model itself: variables,
+        lookup tables and their files.
       path: Folder to write to. TensorFlow Serving wants a number for its last part.
       inputs: What the model takes: a `tf.TensorSpec`, `tf.RaggedTensorSpec` or
         `keras.Input`, or a list, tuple or dict of them; at least one is ragged, with
@@ -415,12 +418,11 @@ def _find_box_outputs(call, specs):
         if output.shape.rank:
             count = output.shape[0]
         if count is None:
-            names = [n for n in trial.structured_outputs if n != name]
             raise ValueError(
                 f"`box_outputs` must be given: it cannot be told whether the output `{name}` of "
-                f"shape {shape_text(output)} has one row per box. Name the outputs that have: "
-                f"`export_saved_model(..., box_outputs={[name]})`, or, if `{name}` has not, "
-                f"`box_outputs=[]` and those of {names} that have; docs/serving.md has more"
+                f"shape {shape_text(output)} has one row per box. Name all that have, of "
+                f"{list(trial.structured_outputs)}: `export_saved_model(..., box_outputs="
+                f"{[name]})`, or `box_outputs=[]` if there is none; see docs/serving.md"
             )
         if count == rows:
             found.append(name)

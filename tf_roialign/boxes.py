@@ -164,6 +164,9 @@ def _from_ragged(features, boxes):
             f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {shape_text(boxes)} "
             f"with ragged_rank {boxes.ragged_rank}"
         )
+    if values.shape.rank == 2 and values.shape[0] is None and values.shape[1] == 4:
+        # Of no image tf.data makes a tensor of shape [0], whatever its static shape says.
+        values = tf.reshape(values, [-1, 4])
     return _after(checks, _to_coordinates(values, "boxes")), _rows_of(boxes.row_splits, values)
 
 

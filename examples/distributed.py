@@ -11,7 +11,8 @@ On several machines, the same command on each, with its own task in TF_CONFIG:
                 "task": {"type": "worker", "index": 0}}' \\
       .venv/bin/python examples/distributed.py --strategy multi_worker --backup /mnt/backup
 
-docs/distribution.md has the rest. Every strategy ends with the weights of one process.
+docs/distribution.md has the rest. Every strategy ends with the weights of one process, by
+Keras' `fit` as by a loop of one's own.
 """
 
 import argparse
@@ -29,70 +30,123 @@ IMAGES, GLOBAL_BATCH, CLASSES = 32, 8, 3  # the batch is that of all replicas to
 STEPS_PER_EPOCH = IMAGES // GLOBAL_BATCH
 
 
-def make_model():
-    """(images, ragged boxes) -> one row of logits per box, with its optimizer."""
-    keras.utils.set_random_seed(1)
-    images = keras.Input([24, 32, 3])
-    boxes = keras.Input([None, 4], ragged=True)
-    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh")(images)
-    x = tf_roialign.RoIAlign(3, spatial_scale=1 / 2, sampling_ratio=2, aligned=True)(x, boxes)
-    model = keras.Model([images, boxes], keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x)))
-    model.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
+class BoxModel(keras.Model):
+    """A model with a row of outputs per box, whose labels are ragged as the boxes are."""
+
+    def train_step(self, data):
+        inputs, labels = data
+        return as_vectors(super().train_step((inputs, labels.flat_values)))
+
+    def test_step(self, data):
+        inputs, labels = data
+        return as_vectors(super().test_step((inputs, labels.flat_values)))
+
+
+def as_vectors(logs):
+    """Under MultiWorkerMirroredStrategy Keras wants an axis to take the mean over."""
+    return {name: value[None] for name, value in logs.items()}
+
+
+def make_model(strategy):
+    """(images, ragged boxes) -> one row of logits per box, ready to train."""
+    with strategy.scope():
+        keras.utils.set_random_seed(1)
+        images = keras.Input([24, 32, 3])
+        boxes = keras.Input([None, 4], ragged=True)
+        x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh")(images)
+        x = tf_roialign.RoIAlign(3, spatial_scale=1 / 2, sampling_ratio=2, aligned=True)(x, boxes)
+        logits = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x))
+    # Made inside of the scope, it would want the mean of ragged boxes over the replicas.
+    model = BoxModel([images, boxes], logits)
+    with strategy.scope():
+        model.compile(
+            keras.optimizers.SGD(0.05, momentum=0.9),
+            # By images of the global batch: replicas may have different numbers of boxes.
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+            loss_weights=1 / GLOBAL_BATCH,
+            # Objects, as names would make their variables in the middle of a step.
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,  # XLA does not compile a step of several replicas
+        )
+        model.optimizer.build(model.trainable_variables)
     return model
 
 
 def make_dataset(batch_size):
-    """Batches (images, ragged boxes, ragged labels): 1 to 4 boxes an image, each with a label."""
+    """Batches ((images, ragged boxes), ragged labels): 1 to 4 boxes an image, each labelled."""
     random = np.random.default_rng(2)
     lengths = random.integers(1, 5, IMAGES)
     corners = random.uniform(0, 20, [lengths.sum(), 2])
     boxes = np.concatenate([corners, corners + random.uniform(2, 12, corners.shape)], axis=1)
     labels = random.integers(0, CLASSES, lengths.sum())
-    slices = (
-        random.uniform(-1, 1, [IMAGES, 24, 32, 3]).astype(np.float32),
-        tf.RaggedTensor.from_row_lengths(boxes.astype(np.float32), lengths),
-        tf.RaggedTensor.from_row_lengths(labels, lengths),
-    )
-    return tf.data.Dataset.from_tensor_slices(slices).batch(batch_size, drop_remainder=True)
+    images = random.uniform(-1, 1, [IMAGES, 24, 32, 3]).astype(np.float32)
+    boxes = tf.RaggedTensor.from_row_lengths(boxes.astype(np.float32), lengths)
+    labels = tf.RaggedTensor.from_row_lengths(labels, lengths)
+    dataset = tf.data.Dataset.from_tensor_slices(((images, boxes), labels))
+    return dataset.batch(batch_size, drop_remainder=True)
 
 
-def loss_and_gradients(model, images, boxes, labels):
-    """Of one replica's part of a batch. Those of all parts add up to the batch's."""
-    with tf.GradientTape() as tape:
-        logits = model([images, boxes], training=True)
-        losses = keras.losses.sparse_categorical_crossentropy(
-            labels.flat_values, logits, from_logits=True
-        )
-        # By images of the global batch: parts may have different numbers of boxes.
-        loss = tf.reduce_sum(losses) / GLOBAL_BATCH
-    return loss, tape.gradient(loss, model.trainable_variables)
+class Backup(keras.callbacks.Callback):
+    """Every worker writes one after each epoch; all start from that of the first."""
+
+    def __init__(self, folder, worker):
+        super().__init__()
+        self._folder, self._worker = folder, worker
+
+    def restore(self, model):
+        path = self._folder / "0.weights.h5"
+        if path.exists():
+            model.load_weights(path)
+            print(f"resumes after epoch {finished_epochs(model)}", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._folder.mkdir(parents=True, exist_ok=True)
+        new = self._folder / f"new-{self._worker}.weights.h5"
+        # Keras makes a variable to save, which the workers can only do together.
+        self.model.save_weights(new)
+        new.replace(self._folder / f"{self._worker}.weights.h5")  # there is never half a backup
 
 
-class Backup:
-    """keras.callbacks.BackupAndRestore outside of `fit`."""
+class Report(keras.callbacks.Callback):
+    """Prints the loss of each epoch."""
 
-    def __init__(self, model, folder, is_chief=True):
-        self._callback = None
-        self._is_chief = is_chief
-        if folder is not None:
-            self._callback = keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)
-            self._callback.set_model(model)
-            self._callback.on_train_begin()  # restores
-        self.first_epoch = int(model.optimizer.iterations.numpy()) // STEPS_PER_EPOCH
-        if self.first_epoch:
-            print(f"resumes after epoch {self.first_epoch}", flush=True)
-
-    def save(self, epoch):
-        """At the end of an epoch. All read what the chief writes."""
-        if self._callback and self._is_chief:
-            self._callback.on_epoch_end(epoch)
+    def on_epoch_end(self, epoch, logs=None):
+        print(f"epoch {epoch + 1} loss {logs['loss']:.6f}", flush=True)
 
 
-def train_replicas(strategy, epochs, backup_folder):
-    """One process, MirroredStrategy and MultiWorkerMirroredStrategy."""
+def finished_epochs(model):
+    return int(model.optimizer.iterations.numpy()) // STEPS_PER_EPOCH
+
+
+def restore(model, strategy, backup_folder):
+    """From the backup, if there is one. Returns the callbacks of the training."""
+    if backup_folder is None:
+        return [Report()]
+    resolver = strategy.cluster_resolver
+    backup = Backup(backup_folder, resolver.task_id or 0 if resolver else 0)
+    backup.restore(model)
+    return [backup, Report()]
+
+
+def train_with_fit(strategy, epochs, backup_folder):
+    """One process, MirroredStrategy and MultiWorkerMirroredStrategy, by Keras."""
+    model = make_model(strategy)
+    callbacks = restore(model, strategy, backup_folder)
     with strategy.scope():
-        model = make_model()
+        model.fit(
+            make_dataset(GLOBAL_BATCH),  # of which each replica gets its part
+            initial_epoch=finished_epochs(model),
+            epochs=epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    return model
+
+
+def train_with_own_loop(strategy, epochs, backup_folder):
+    """The same, by a loop of one's own."""
+    model = make_model(strategy)
 
     def make_part(context):
         batch_size = context.get_per_replica_batch_size(GLOBAL_BATCH)
@@ -103,8 +157,8 @@ def train_replicas(strategy, epochs, backup_folder):
 
     dataset = strategy.distribute_datasets_from_function(make_part)
 
-    def replica_step(images, boxes, labels):
-        loss, gradients = loss_and_gradients(model, images, boxes, labels)
+    def replica_step(inputs, labels):
+        loss, gradients = loss_and_gradients(model, inputs, labels)
         # Adds up the gradients of all replicas.
         model.optimizer.apply(gradients, model.trainable_variables)
         return loss
@@ -114,13 +168,26 @@ def train_replicas(strategy, epochs, backup_folder):
         losses = strategy.run(replica_step, args=batch)
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
-    resolver = strategy.cluster_resolver
-    backup = Backup(model, backup_folder, is_chief=not resolver or resolver.task_id in (0, None))
-    for epoch in range(backup.first_epoch, epochs):
-        loss = sum(train_step(batch).numpy() for batch in dataset) / STEPS_PER_EPOCH
-        backup.save(epoch)
-        print(f"epoch {epoch + 1} loss {loss:.6f}", flush=True)
+    def train_epoch():
+        return sum(train_step(batch).numpy() for batch in dataset)
+
+    run_epochs(strategy, model, epochs, backup_folder, train_epoch)
     return model
+
+
+def run_epochs(strategy, model, epochs, backup_folder, train_epoch):
+    """What `fit` does around its steps. `train_epoch` returns the sum of the steps' losses."""
+    callbacks = keras.callbacks.CallbackList(restore(model, strategy, backup_folder), model=model)
+    for epoch in range(finished_epochs(model), epochs):
+        callbacks.on_epoch_end(epoch, {"loss": train_epoch() / STEPS_PER_EPOCH})
+
+
+def loss_and_gradients(model, inputs, labels):
+    """Of one replica's part of a batch. Those of all parts add up to the batch's."""
+    with tf.GradientTape() as tape:
+        logits = model(inputs, training=True)
+        loss = model.compute_loss(y=labels.flat_values, y_pred=logits)
+    return loss, tape.gradient(loss, model.trainable_variables)
 
 
 def train_with_parameter_servers(epochs, backup_folder):
@@ -133,15 +200,13 @@ def train_with_parameter_servers(epochs, backup_folder):
     strategy = tf.distribute.ParameterServerStrategy(resolver)
     workers = len(resolver.cluster_spec().as_dict()["worker"])
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
-    with strategy.scope():
-        model = make_model()
+    model = make_model(strategy)
 
     @tf.function
-    def worker_step(images, boxes, labels):
-        return loss_and_gradients(model, images, boxes, labels)
+    def worker_step(inputs, labels):
+        return loss_and_gradients(model, inputs, labels)
 
-    backup = Backup(model, backup_folder)
-    for epoch in range(backup.first_epoch, epochs):
+    def train_epoch():
         total = 0.0
         parts = iter(make_dataset(GLOBAL_BATCH // workers))
         for _ in range(STEPS_PER_EPOCH):
@@ -154,8 +219,9 @@ def train_with_parameter_servers(epochs, backup_folder):
                 [tf.convert_to_tensor(gradient) for gradient in summed], model.trainable_variables
             )
             total += sum(losses)
-        backup.save(epoch)
-        print(f"epoch {epoch + 1} loss {total / STEPS_PER_EPOCH:.6f}", flush=True)
+        return total
+
+    run_epochs(strategy, model, epochs, backup_folder, train_epoch)
     return model
 
 
@@ -189,6 +255,7 @@ def main():
     parser = argparse.ArgumentParser(description="Distributed training through RoIAlign.")
     strategies = ["none", "mirrored", "multi_worker", "parameter_server"]
     parser.add_argument("--strategy", choices=strategies, default="none")
+    parser.add_argument("--loop", choices=["fit", "own"], default="fit")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--backup", type=pathlib.Path, help="folder that all machines see")
     parser.add_argument("--weights", type=pathlib.Path, help="an .npz to write at the end")
@@ -200,8 +267,9 @@ def main():
             run_server()
         model = train_with_parameter_servers(arguments.epochs, arguments.backup)
     else:
+        train = {"fit": train_with_fit, "own": train_with_own_loop}[arguments.loop]
         strategy = make_strategy(arguments.strategy)
-        model = train_replicas(strategy, arguments.epochs, arguments.backup)
+        model = train(strategy, arguments.epochs, arguments.backup)
     if arguments.weights:
         np.savez(arguments.weights, *model.get_weights())
 

@@ -68,6 +68,23 @@ def test_rows_of_different_lengths():
             assert cases.as_bytes(align(boxes=form)) == expected
 
 
+def test_batch_of_no_image_from_a_dataset():
+    """Its flat values have shape [0] where the static shape is [?, 4]: a replica gets such."""
+    rows = tf.RaggedTensor.from_row_lengths(BOXES, [4, 2, 0])
+    dataset = tf.data.Dataset.from_tensor_slices((FEATURES, rows)).batch(3).rebatch([2, 0, 1])
+
+    @tf.function
+    def align_next(iterator):
+        features, boxes = iterator.get_next()
+        assert boxes.flat_values.shape.as_list() == [None, 4]
+        return align(features, boxes=boxes), tf.shape(boxes.flat_values)
+
+    iterator = iter(dataset)
+    pooled, shapes = zip(*[align_next(iterator) for _ in range(3)], strict=True)
+    assert [len(rows) for rows in pooled] == [6, 0, 0]
+    assert shapes[1].numpy().tolist() == [0]
+
+
 def test_ragged_tensor_whose_last_dimension_is_ragged():
     """tf.ragged.constant makes that of nested lists unless it is told the inner shape."""
     rows = [BOXES[:1].tolist(), [], BOXES[1:].tolist()]

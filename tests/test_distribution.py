@@ -6,13 +6,9 @@ up: by 2e-6 where the weights are of order 1.
 """
 
 import contextlib
-import json
 import pathlib
 import re
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import programs
@@ -23,40 +19,8 @@ if not EXAMPLE.exists():
     pytest.skip("the example is only in the checkout", allow_module_level=True)
 
 TOLERANCE = 2e-6
-SECONDS = 400  # that anything may take
 EPOCHS = 3
 LONG = 25  # epochs of a training that is interrupted
-
-
-class Process:
-    """A process that writes a log, started with arguments and a task of a cluster."""
-
-    def __init__(self, log, command, task_config=None):
-        self.log = log
-        config = {"TF_CONFIG": json.dumps(task_config)} if task_config else {}
-        with log.open("a") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, *map(str, command)],
-                env=programs.environment(TF_CPP_MIN_LOG_LEVEL="2", **config),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait(self, check=True):
-        status = self._process.wait(SECONDS)
-        assert status == 0 or not check, f"exit status {status}\n{self.log.read_text()[-4000:]}"
-        return status
-
-    def wait_for(self, text):
-        end = time.monotonic() + SECONDS
-        while not re.search(text, self.log.read_text()):
-            assert self._process.poll() is None, f"ended early\n{self.log.read_text()[-4000:]}"
-            assert time.monotonic() < end, f"no {text!r}\n{self.log.read_text()[-4000:]}"
-            time.sleep(0.01)
-
-    def kill(self):
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(SECONDS)
 
 
 class Cluster:
@@ -80,12 +44,12 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 
-    def start(self, job="worker", index=0, epochs=EPOCHS):
+    def start(self, job="worker", index=0, epochs=EPOCHS, loop="fit"):
         task = {"cluster": self._cluster, "task": {"type": job, "index": index}}
-        command = [EXAMPLE, "--strategy", self._strategy, "--epochs", epochs]
+        command = [EXAMPLE, "--strategy", self._strategy, "--loop", loop, "--epochs", epochs]
         command += ["--backup", self._folder / "backup"]
         command += ["--weights", self.weights_path(job, index)]
-        process = Process(
+        process = programs.Process(
             self._folder / f"{job}-{index}.log", command, task if self._cluster else None
         )
         self._processes.append(process)
@@ -118,15 +82,20 @@ def assert_same(got, expected):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_mirrored(tmp_path, weights_of_one_process):
+LOOPS = pytest.mark.parametrize("loop", ["fit", "own"])
+
+
+@LOOPS
+def test_mirrored(loop, tmp_path, weights_of_one_process):
     with Cluster(tmp_path, "mirrored") as one:
-        one.start().wait()
+        one.start(loop=loop).wait()
         assert_same(one.weights(), weights_of_one_process[EPOCHS])
 
 
-def test_multi_worker(tmp_path, weights_of_one_process):
+@LOOPS
+def test_multi_worker(loop, tmp_path, weights_of_one_process):
     with Cluster(tmp_path, "multi_worker", worker=2) as cluster:
-        for worker in [cluster.start(index=i) for i in range(2)]:
+        for worker in [cluster.start(index=i, loop=loop) for i in range(2)]:
             worker.wait()
         for i in range(2):
             assert_same(cluster.weights(index=i), weights_of_one_process[EPOCHS])
@@ -172,36 +141,17 @@ def test_parameter_server_survives_a_worker_and_its_chief(tmp_path, weights_of_o
         assert_same(cluster.weights("chief"), weights_of_one_process[LONG])
 
 
-# Keras' own `fit`, with dense boxes; ends itself after an epoch if told so.
+# Keras' `fit` with the callback for a backup; ends itself after an epoch if told so.
 FIT = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import keras
 import numpy as np
-import tensorflow as tf
-import tf_roialign
+import programs
 
-strategy, backup, weights, last_epoch = sys.argv[1:]
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = {
-    "mirrored": lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
-    "none": tf.distribute.get_strategy,
-}[strategy]()
-
-rng = np.random.default_rng(0)
-images = rng.standard_normal((16, 12, 14, 3)).astype("float32")
-boxes = np.sort(rng.uniform(0, 12, (16, 3, 2, 2)), axis=2).reshape(16, 3, 4).astype("float32")
-labels = rng.standard_normal((16, 3, 2)).astype("float32")
-dataset = tf.data.Dataset.from_tensor_slices(((images, boxes), labels)).batch(8)
-
-with strategy.scope():
-    keras.utils.set_random_seed(1)
-    image, box = keras.Input([12, 14, 3]), keras.Input([None, 4])
-    features = keras.layers.Conv2D(4, 3, padding="same", activation="tanh")(image)
-    pooled = tf_roialign.RoIAlign(2, aligned=True)(features, box)
-    output = keras.layers.Dense(2)(keras.layers.Reshape([-1, 16])(pooled))
-    model = keras.Model([image, box], output)
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+strategy, example, backup, weights, last_epoch = sys.argv[1:]
+example = programs.load(pathlib.Path(example))
+strategy = example.make_strategy(strategy)
+model = example.make_model(strategy)
 
 
 def stop(epoch, logs):
@@ -216,7 +166,9 @@ callbacks = [
         on_epoch_end=stop,
     ),
 ]
-model.fit(dataset, epochs=4, shuffle=False, verbose=0, callbacks=callbacks)
+dataset = example.make_dataset(example.GLOBAL_BATCH)
+with strategy.scope():
+    model.fit(dataset, epochs=4, shuffle=False, verbose=0, callbacks=callbacks)
 np.savez(weights, *model.get_weights())
 """
 
@@ -226,7 +178,7 @@ def test_keras_fit_under_mirrored_resumes(tmp_path):
 
     def fit(strategy, last_epoch):
         weights = tmp_path / f"{strategy}.npz"
-        arguments = (strategy, tmp_path / f"backup-{strategy}", weights, last_epoch)
+        arguments = (strategy, EXAMPLE, tmp_path / f"backup-{strategy}", weights, last_epoch)
         process = programs.run(FIT, *arguments, check=False)
         return process, weights
 

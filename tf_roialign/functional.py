@@ -32,9 +32,10 @@ def roi_align(
     """Pools each box of a feature map to a fixed size by bilinear sampling.
 
     RoIAlign of [Mask R-CNN](https://arxiv.org/abs/1703.06870) with the meaning,
-    argument names, order and defaults of `torchvision.ops.roi_align`. Each box
-    is cut into PH x PW bins; a bin's value is the mean of the bilinear samples
-    in it. A sample more than one pixel outside the map counts as zero.
+    argument names, order and defaults of `torchvision.ops.roi_align`; only the first
+    argument has another name, `features` for `input`. Each box is cut into PH x PW
+    bins; a bin's value is the mean of the bilinear samples in it. A sample more than one
+    pixel outside the map counts as zero.
 
     The boxes are `(x1, y1, x2, y2)` in input-image pixels and come in one of
     these forms (N images, K boxes in all):
@@ -61,10 +62,12 @@ def roi_align(
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format`
         "NCHW"; float32, float64, float16 or bfloat16. The 16-bit types are
         accumulated in float32.
-      boxes: See above; float32 or float64 (others are converted to float32).
-        Sample coordinates are computed in this dtype.
+      boxes: See above; float32 or float64 (others are converted to float32, float16 and
+        bfloat16 with a warning, once). Sample coordinates are computed in this dtype. An
+        image without boxes is an empty entry of a list or an empty row: `[]`, `[0]`, `[0, 4]`.
       output_size: Pooled height and width `(PH, PW)`, or one int for both, at
-        least 1.
+        least 1; a `tf.TensorShape` will do. This, `spatial_scale`, `sampling_ratio`,
+        `aligned` and `data_format` have to be known when a graph is built.
       spatial_scale: Feature pixels per input-image pixel, e.g. `1 / 16` for a
         map of stride 16. Finite, greater than 0.
       sampling_ratio: Samples per bin and axis, less than 2^31. Adaptive if

@@ -8,33 +8,44 @@ CC_FILES = $(shell find cc examples benchmarks -name '*.cc' -o -name '*.h')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 
+BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
+
 .PHONY: all setup setup-onnx build demo benchmark cpp-host onnx triton test test-python test-cc \
   test-triton asan ubsan lint format wheel test-wheel clean
 
+# pip, Bazel and pytest see to it that all cores have work.
+.NOTPARALLEL:
+
 all: build
 
+# .venv with what it takes to build and to run the examples; .dev-done: also the tests and
+# linters. Made once, then reused.
 .venv/.setup-done: $(SETUP_FILES)
 	@tools/setup.sh
 
-# .venv with the built package importable. Made once, then reused.
-setup: .venv/.setup-done
+.venv/.dev-done: $(SETUP_FILES)
+	@tools/setup.sh dev
+
+setup: .venv/.dev-done build
 
 # Optional: what the tests of tf_roialign.onnx need in .venv.
 setup-onnx: .venv/.onnx-done
 
-.venv/.onnx-done: tools/requirements-onnx.txt | setup
+.venv/.onnx-done: tools/requirements-onnx.txt | .venv/.setup-done
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 
 # Optional: Triton Inference Server, in an environment of its own.
-.venv-triton/.setup-done: tools/setup_triton.sh tools/requirements-triton.txt | setup
+.venv-triton/.setup-done: tools/setup_triton.sh tools/requirements-triton.txt | .venv/.setup-done
 	@tools/setup_triton.sh
 
 # Brings the library in the checkout up to date with its sources.
-build: setup
-	@$(PYTHON) setup.py --quiet build_native
+build: .venv/.setup-done
+	$(BUILD_NATIVE)
 
-demo: build
+# The part for XLA takes longer to compile than the rest, and the demo does without.
+demo: .venv/.setup-done
+	$(BUILD_NATIVE) --ops-only
 	$(PYTHON) examples/demo.py
 
 # Against the peers that are installed: see benchmarks/README.md.
@@ -58,28 +69,31 @@ test-triton: build .venv-triton/.setup-done
 
 test: test-cc test-python
 
-test-python: build
+test-python: .venv/.dev-done build
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-test-cc: setup
+test-cc: .venv/.dev-done
 	$(BAZELISK) test //...
 
-asan ubsan: setup
+asan ubsan: .venv/.dev-done
 	$(BAZELISK) test --config=$@ //cc/tests/...
 
-lint: setup
+lint: .venv/.dev-done
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/clang-format --dry-run -Werror $(CC_FILES)
 
-format: setup
+format: .venv/.dev-done
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 	.venv/bin/clang-format -i $(CC_FILES)
 
-wheel: setup
+# A wheel is for other machines: not for the GPUs of this one.
+wheel: export TF_ROIALIGN_CUDA_ARCHITECTURES := $(or $(TF_ROIALIGN_CUDA_ARCHITECTURES),default)
+wheel: .venv/.setup-done
 	rm -rf build/lib* build/bdist* dist
-	$(PYTHON) -m pip wheel --no-build-isolation --no-deps --wheel-dir dist .
+	@tools/setup_cuda.sh
+	$(PYTHON) -W "ignore:setup.py install" setup.py --quiet bdist_wheel
 
 # The tests against the wheel as a user gets it: in an environment of its own,
 # outside the checkout.

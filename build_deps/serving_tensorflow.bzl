@@ -36,6 +36,7 @@ _NO_CUDA_TOOLKIT = """
 CUDA_VERSION = None
 CUDA_NVCC = None
 CUDA_ARCHITECTURES = []
+CUDA_NOTE = "TensorFlow Serving's build leaves them out"
 """
 
 def _serving_without_cuda_impl(repository_ctx):

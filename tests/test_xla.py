@@ -539,7 +539,10 @@ with warnings.catch_warnings(record=True):
 model.fit((tf.ones([2, 4, 4, 1]), tf.ones([2, 3, 4])), tf.zeros([2, 3, 2, 2, 2]), verbose=0)
 """
     supports_jit, error, *report = programs.run(program).stdout.splitlines()
-    why = "_tf_roialign_xla.so is not there: the package was built without it"
+    why = (
+        "_tf_roialign_xla.so is not there: the package was built without it "
+        "(in a checkout, `make build` adds it)"
+    )
     assert supports_jit == "False"
     assert error.startswith("RoIAlign cannot be compiled by XLA (jit_compile=True): ")
     assert error.endswith(why)

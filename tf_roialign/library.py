@@ -56,9 +56,12 @@ def simd_level() -> str:
 
 
 def cuda_kernels() -> str:
-    """Returns which CUDA kernels the library has: "13.0, for 8.0, 9.0 and later"."""
+    """Returns which CUDA kernels the library has, or why it has none.
+
+    "13.0, for 8.0, 9.0 and later": the version of CUDA, and compute capabilities.
+    """
     if build_info.CUDA is None:
-        return "not built in"
+        return f"not built in: {build_info.CUDA_NOTE}"
     names = [f"{number // 10}.{number % 10}" for number in build_info.CUDA_ARCHITECTURES]
     return f"{build_info.CUDA}, for {', '.join(names)} and later"
 
@@ -82,7 +85,10 @@ def _load_xla() -> str | None:
     """Loads what XLA needs; returns None, or why it cannot be loaded."""
     path = xla_library_path()
     if not os.path.exists(path):
-        return f"{path} is not there: the package was built without it"
+        return (
+            f"{path} is not there: the package was built without it (in a checkout, `make build` "
+            "adds it)"
+        )
     try:
         tf.load_library(path)
     except (tf.errors.OpError, OSError) as error:

@@ -10,13 +10,53 @@ die() {
 }
 
 apt_install() {  # DEBIAN_PACKAGE...
+  [ "$#" != 0 ] || return 0
   command -v apt-get >/dev/null ||
     die "This is no Debian: install what Debian calls $* and try again."
   [ "$(id -u)" = 0 ] || die "Not root: run \`apt-get install $*\` as root and try again."
   say "Installing $*."
   # The package lists may be missing or old.
   apt-get update -qq >/dev/null || true
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
+    </dev/null >/dev/null
+}
+
+# pip install into .venv: with pip's progress bars on a terminal, elsewhere with a line
+# for each large file.
+pip_install() {  # PIP_ARGUMENT...
+  if [ -t 1 ]; then
+    .venv/bin/pip install "$@"
+  else
+    .venv/bin/pip install --progress-bar off "$@" | sed -nu \
+      -e 's/^ *\(Downloading .* ([0-9]\{2,\}\(\.[0-9]*\)\{0,1\} MB)\).*/    \1/p' \
+      -e 's/^Installing collected packages:.*/    Unpacking/p'
+  fi
+}
+
+# Sets a variable for Bazel's repository rules in .bazelrc.local: with another value, the
+# rules that name it look again at what is installed.
+set_repo_env() {  # NAME VALUE
+  local line="build --repo_env=$1=$2"
+  ! grep -qxF -- "$line" .bazelrc.local 2>/dev/null || return 0
+  { grep -v -- "--repo_env=$1=" .bazelrc.local || true; echo "$line"; } >.bazelrc.local.new
+  mv .bazelrc.local.new .bazelrc.local
+}
+
+# Prints the path of the bazelisk that there is, on PATH or put there by the set-up.
+find_bazelisk() {
+  PATH=${PATH//"$PWD/.venv/bin:"/} command -v bazelisk ||
+    compgen -G "$PWD/.venv/lib/bazelisk/bin/bazelisk"
+}
+
+DEBIAN_BAZEL=/usr/bin/bazel-4
+
+# Prints the packages that Debian's Bazel needs and that are not installed.
+missing_debian_bazel() {
+  [ -x "$DEBIAN_BAZEL" ] || echo bazel-bootstrap
+  local package
+  for package in bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib; do
+    dpkg -s "$package" >/dev/null 2>&1 || echo "$package"
+  done
 }
 
 # Prints the version of the TensorFlow in .venv, whatever its package is called;

@@ -1,47 +1,66 @@
 #!/usr/bin/env bash
-# Sets a checkout up: .venv with TensorFlow and the tools, Bazel, GoogleTest, and
-# the built package, importable from .venv. What is there already is kept.
+# Sets a checkout up: .venv with TensorFlow and the Python packages, Bazel, and the
+# package itself, importable from .venv once `setup.py build_native` has built it. What is
+# there already is kept. `setup.sh dev` adds what the tests and linters need.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/common.sh
 
-install_missing() {  # COMMAND DEBIAN_PACKAGE
-  command -v "$1" >/dev/null || apt_install "$2"
-}
+dev=${1:-}
 
-install_missing python3 python3
-install_missing g++ g++
-install_missing npm npm
-[ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] ||
-  apt_install libgtest-dev
+missing=()
+command -v python3 >/dev/null || missing+=(python3)
+# Debian leaves ensurepip, which venv needs, to a package of its own.
+[ -x .venv/bin/pip ] || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v g++ >/dev/null || missing+=(g++)
+find_bazelisk >/dev/null || command -v npm >/dev/null || missing+=(npm)
+[ -z "$dev" ] || [ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] ||
+  missing+=(libgtest-dev)
+if [ "${#missing[@]}" != 0 ] && [ "$(id -u)" != 0 ] && command -v apt-get >/dev/null; then
+  # Whether Debian's Bazel is needed too can only be known later: name it now.
+  bazel=$(missing_debian_bazel | paste -sd ' ')
+  die "Not root: run \`apt-get install ${missing[*]}\` as root and try again." \
+    "${bazel:+(Where bazelisk cannot download Bazel, also: $bazel.)}"
+fi
+apt_install "${missing[@]}"
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
   die "Python 3.10 or later is needed, and python3 is $(python3 -V)."
 
 if [ ! -x .venv/bin/pip ]; then
-  # Debian leaves ensurepip, which venv needs, to a package of its own.
-  python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv
   say "Making .venv."
   python3 -m venv --clear .venv
 fi
 
-say "Installing the Python tools."
-.venv/bin/pip install --quiet --requirement tools/requirements.txt
-if ! tensorflow_version >/dev/null; then
-  say "Installing TensorFlow."
-  .venv/bin/pip install --quiet --requirement tools/requirements-tensorflow.txt
+# While pip works, which is one process most of the time: Bazel, and what it can compile
+# without TensorFlow. Should that fail, the build will do it again.
+meanwhile=".venv/bin/bazelisk build --config=log //cc/core || true"
+if [ "$(id -u)" = 0 ] || [ -z "$(missing_debian_bazel)" ]; then
+  meanwhile="tools/install_bazel.sh && { $meanwhile; }"
+else
+  tools/install_bazel.sh # says at once what root would have to install
 fi
+# A process group of its own, to be stopped as one.
+setsid bash -c "$meanwhile" </dev/null &
+meanwhile_pid=$!
+trap 'kill -- "-$meanwhile_pid" 2>/dev/null || true' EXIT
 
-# The CUDA kernels are compiled wherever nvcc is found; TF_ROIALIGN_CUDA (see
-# build_deps/cuda.bzl) may name a toolkit, or leave them out.
-if [ -z "$(nvcc_paths)" ] && [[ ${TF_ROIALIGN_CUDA:-} != none && ${TF_ROIALIGN_CUDA:-} != /* ]]; then
-  say "Installing nvcc."
-  .venv/bin/pip install --quiet --no-deps --requirement tools/requirements-cuda.txt ||
-    say "It cannot be installed: the library will have no CUDA kernels."
+requirements=(--requirement tools/requirements.txt)
+[ -z "$dev" ] || requirements+=(--requirement tools/requirements-dev.txt)
+if tensorflow_version >/dev/null; then
+  say "Installing the Python packages."
+  .venv/bin/pip install --quiet "${requirements[@]}"
+else
+  say "Installing TensorFlow (about 270 MB, then it unpacks for a while) and other packages."
+  pip_install "${requirements[@]}" --requirement tools/requirements-tensorflow.txt
 fi
+TF_ROIALIGN_BUILD_NATIVE=later \
+  .venv/bin/pip install --quiet --no-build-isolation --no-deps --editable .
 
-tools/install_bazel.sh
+wait "$meanwhile_pid"
+trap - EXIT
+# Another TensorFlow makes Bazel look again.
+set_repo_env TF_ROIALIGN_TF_VERSION "$(tensorflow_version)"
 
-say "Building tf_roialign."
-.venv/bin/pip install --quiet --no-build-isolation --no-deps --editable .
 touch .venv/.setup-done
+[ -z "$dev" ] || touch .venv/.dev-done

@@ -34,7 +34,7 @@ def make_model():
     keras.utils.set_random_seed(1)
     images = keras.Input([24, 32, 3])
     boxes = keras.Input([None, 4], ragged=True)
-    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh")(images)
+    x = keras.layers.Conv2D(4, 2, strides=2, activation="tanh")(images)
     x = tf_roialign.RoIAlign(3, spatial_scale=1 / 2, sampling_ratio=2, aligned=True)(x, boxes)
     model = keras.Model([images, boxes], keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x)))
     model.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=False)

@@ -499,7 +499,7 @@ def _order(boxes, distinct, image):
     if distinct < _FEW:
         return []
     first, second = boxes[:, :2], boxes[:, 2:]
-    if (second < first).any(axis=1).mean() > _SOME and (second >= 0).all(axis=1).mean() > _SOME:
+    if (second < first).any(axis=1).mean() > _SOME:
         readings = {
             "xywh": np.concatenate([first, first + second], axis=1),
             "cxcywh": np.concatenate([first - second / 2, first + second / 2], axis=1),

@@ -53,7 +53,7 @@ def make_model(strategy):
         keras.utils.set_random_seed(1)
         images = keras.Input([24, 32, 3])
         boxes = keras.Input([None, 4], ragged=True)
-        x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh")(images)
+        x = keras.layers.Conv2D(4, 2, strides=2, activation="tanh")(images)
         x = tf_roialign.RoIAlign(3, spatial_scale=1 / 2, sampling_ratio=2, aligned=True)(x, boxes)
         logits = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x))
     # Made inside of the scope, it would want the mean of ragged boxes over the replicas.

@@ -59,9 +59,15 @@ def random_box(rng, kind, height, width):
     return box
 
 
+def random_kinds(rng, count):
+    """`count` of BOX_KINDS: all of them if `count` allows, else some, each as likely."""
+    # Not the other way round: cut first, the last kinds would never be among a few boxes.
+    return np.resize(rng.permutation(BOX_KINDS), count)
+
+
 def random_boxes(rng, count, height, width, scale=1.0, dtype="float32"):
-    """[count, 4] boxes of all kinds, in image coordinates (pixels of the map / scale)."""
-    kinds = rng.permutation(np.resize(BOX_KINDS, count))
+    """[count, 4] boxes of random kinds, in image coordinates (pixels of the map / scale)."""
+    kinds = random_kinds(rng, count)
     boxes = np.array([random_box(rng, kind, height, width) for kind in kinds]).reshape(-1, 4)
     return (boxes / scale).astype(dtype)
 

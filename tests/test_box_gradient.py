@@ -122,6 +122,65 @@ def test_every_channel_count(data_format):
             )
 
 
+@pytest.mark.parametrize("dtype", cases.FEATURE_DTYPES)
+@pytest.mark.parametrize("ratio", [-1, 2])
+@pytest.mark.parametrize("aligned", [False, True], ids=["plain", "aligned"])
+def test_few_boxes_on_a_large_nchw_map(aligned, ratio, dtype):
+    """The kernel then copies a window of the map for each box, not the map.
+
+    That is what it does if the windows have less than half as many pixels as the maps
+    (ForEachBlockOfBoxes in cc/core/nchw_cpu.h). A window is a box in feature pixels and at
+    most 4 more on each axis (TouchedPixels in cc/core/box_schedule.h).
+    """
+    rng = np.random.default_rng(cases.seed_of("windows", aligned, ratio, dtype))
+    # Two blocks of channels: 64 and what is left.
+    images, height, width, channels, scale = 2, 60, 90, 70, 0.5
+    problem = cases.Problem(
+        rng,
+        feature_dtype=dtype,
+        box_dtype="float64",
+        data_format="NCHW",
+        images=images,
+        count=0,
+        height=height,
+        width=width,
+        channels=channels,
+        output_size=(3, 2),
+        scale=scale,
+        ratio=ratio,
+        aligned=aligned,
+    )
+    map_boxes = np.array(
+        [
+            [40.3, 31.2, 52.8, 38.1],
+            [41.7, 30.9, 44.1, 44.4],  # over the first one
+            [-3.3, -2.1, 6.2, 5.9],  # the corners of the map
+            [81.2, 52.6, 94.7, 63.3],
+            [88.4, -1.7, 89.2, 9.6],  # its edges
+            [0.3, 57.9, 11.4, 58.6],
+            [20.1, 10.2, 20.4, 10.6],  # smaller than a pixel
+            [95.3, 20.2, 99.1, 29.9],  # no pixel in the window
+            [33.9, 17.2, 29.3, 12.4],  # reversed
+        ]
+    )
+    spans = np.abs(map_boxes[:, 2:] - map_boxes[:, :2]) + (0 if aligned else 1)
+    assert (spans + 4).prod(axis=1).sum() < 0.5 * images * height * width
+    problem.box_values = map_boxes / scale
+    problem.indices = np.array([0, 0, 0, 0, 1, 1, 0, 1, 1])
+    upstream = rng.standard_normal((len(map_boxes), 3, 2, channels))
+    problem.upstream, held = cases.rounded(cases.from_nhwc(upstream, "NCHW"), dtype)
+    problem.upstream_values = cases.to_nhwc(held, "NCHW")
+
+    got, expected = gradient(problem).numpy(), problem.expected_box_gradient()
+    is_flat = (expected == 0).all(axis=1)
+    # Those of no pixel, and those of no sample.
+    assert list(np.flatnonzero(is_flat)) == ([7, 8] if aligned and ratio == -1 else [7])
+    exact = dtype == "float64"
+    atol = (1e-13 if exact else 2e-6) * magnitude(problem)
+    assert np.abs(expected[~is_flat]).max(axis=1).min() > 100 * atol
+    cases.assert_close(got, expected, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("index_value", [0, 1])
 def test_the_index_column_has_no_gradient(index_value):
     rois = tf.constant([[index_value, 0.3, 0.4, 3.1, 4.2], [0, 1.2, 0.6, 2.9, 3.3]], tf.float32)

@@ -176,7 +176,10 @@ def test_every_op_is_documented():
 
 @pytest.mark.parametrize(
     "name",
-    ["RoIAlign", "export_saved_model", "library_path", "quantized_roi_align", "roi_align"],
+    [
+        *("RoIAlign", "check_boxes", "export_saved_model", "library_path"),
+        *("quantized_roi_align", "roi_align"),
+    ],
 )
 def test_public_names_are_documented(name):
     assert name in tf_roialign.__all__
@@ -188,7 +191,7 @@ def test_public_names_are_documented(name):
             *("features", "boxes", "box_indices", "output_size", "spatial_scale"),
             *("sampling_ratio", "aligned", "data_format"),
         ]
-        if name == "export_saved_model":
+        if name in ("check_boxes", "export_saved_model"):
             parameters = list(inspect.signature(public).parameters)
         for parameter in parameters:
             assert re.search(rf"`?{parameter}`?", text), parameter

@@ -1,5 +1,6 @@
 """The reference itself: against torchvision's results, and its gradients against differences."""
 
+import cases
 import golden_data
 import numpy as np
 import pytest
@@ -34,8 +35,6 @@ def test_agrees_with_torchvision(name):
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("ratio", [-1, 1, 2, 3])
 def test_gradients_match_finite_differences(ratio, aligned):
-    import cases
-
     rng = np.random.default_rng(cases.seed_of("reference", ratio, aligned))
     problem = cases.Problem(
         rng, box_dtype="float64", ratio=ratio, aligned=aligned, scale=0.3, smooth=True
@@ -78,3 +77,12 @@ def test_a_giant_box_takes_the_samples_that_a_plain_loop_takes():
             ]
             assert axis.samples == [float(v) for v in every if -1 <= v <= 6]
             assert 0 < len(axis.samples) < 30
+
+
+@pytest.mark.parametrize("count", [1, 4, len(cases.BOX_KINDS), len(cases.BOX_KINDS) + 3])
+def test_random_boxes_are_of_every_kind(count):
+    """A few boxes may be of any kind, and as many as there are kinds are of all."""
+    rng = np.random.default_rng(count)
+    draws = [set(cases.random_kinds(rng, count)) for _ in range(200)]
+    assert set.union(*draws) == set(cases.BOX_KINDS)
+    assert all(len(kinds) == min(count, len(cases.BOX_KINDS)) for kinds in draws)

@@ -11,6 +11,7 @@ from tf_roialign.library import library_path
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
 from tf_roialign import raw_ops
 from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
+from tf_roialign.checks import check_boxes
 from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
@@ -20,6 +21,7 @@ from tf_roialign.version import __version__
 __all__ = [
     "RoIAlign",
     "__version__",
+    "check_boxes",
     "export_saved_model",
     "library_path",
     "quantized_roi_align",

@@ -43,7 +43,7 @@ class RoIAlign(keras.layers.Layer):
     Example:
         image = keras.Input([None, None, 3])
         boxes = keras.Input([None, 4], ragged=True)
-        features = keras.layers.Conv2D(64, 3, strides=4, padding="same")(image)
+        features = keras.layers.Conv2D(64, 4, strides=4)(image)
         pooled = tf_roialign.RoIAlign(7, spatial_scale=1 / 4, aligned=True)(features, boxes)
         model = keras.Model([image, boxes], pooled)
 

@@ -1,0 +1,138 @@
+"""The snippets of README and docs run, and give what the page says."""
+
+import inspect
+import pathlib
+import re
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_roialign
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+if not (ROOT / "docs").exists():
+    pytest.skip("the pages are only in the checkout", allow_module_level=True)
+
+
+def snippets(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def use_of_readme():
+    (use,) = re.findall(r"^## Use\n(.*?)^#+ ", (ROOT / "README.md").read_text(), re.M | re.S)
+    return "\n".join(snippets(use))
+
+
+def example_of_layer():
+    (example,) = re.findall(r"Example:\n(.*?)\n\n", inspect.getdoc(tf_roialign.RoIAlign), re.DOTALL)
+    return "import keras\nimport tf_roialign\n" + textwrap.dedent(example)
+
+
+def run(program):
+    names = {}
+    exec(program, names)  # the project's own text
+    return names
+
+
+def average(layer):
+    """Makes a layer of convolution take means, over channels too."""
+    kernel, *bias = layer.get_weights()
+    layer.set_weights([np.full_like(kernel, 1 / kernel[..., 0].size), *map(np.zeros_like, bias)])
+
+
+@pytest.mark.parametrize("program", [use_of_readme, example_of_layer])
+@pytest.mark.parametrize("size", [(128, 160), (129, 163), (130, 161)])
+def test_example_features_are_where_boxes_take_them_to_be(size, program):
+    """Of an image whose values are x (or y), each bin has the x (or y) of its centre."""
+    model = run(program())["model"]
+    (conv,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    (roi_align,) = (layer for layer in model.layers if isinstance(layer, tf_roialign.RoIAlign))
+    average(conv)
+    pool = keras.Model(model.inputs, roi_align.output)
+    boxes = np.array([[20.3, 31, 60, 78.5], [64, 30, 121.7, 99], [52, 52, 68, 68]], "float32")
+    bins = roi_align.output_size[0]
+    steps = (np.arange(bins) + 0.5) / bins
+    ramps = np.meshgrid(*(np.arange(length, dtype="float32") + 0.5 for length in size[::-1]))
+    for axis, ramp in enumerate(ramps):
+        image = np.repeat(ramp[None, :, :, None], 3, axis=-1)
+        pooled = pool([tf.constant(image), tf.RaggedTensor.from_row_lengths(boxes, [3])]).numpy()
+        first, last = boxes[:, axis, None], boxes[:, axis + 2, None]
+        centres = first + steps * (last - first)
+        expected = centres[:, None, :, None] if axis == 0 else centres[:, :, None, None]
+        np.testing.assert_allclose(pooled, np.broadcast_to(expected, pooled.shape), atol=1e-3)
+
+
+def test_readme_use():
+    names = run(use_of_readme())
+    assert names["model"]([names["batch"], names["detections"]]).shape == [3, 10]
+
+
+def test_troubleshooting(capsys):
+    """Every snippet of the page, one after the other; what they print stands in the page."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    run("\n".join(snippets(page)))
+    printed = capsys.readouterr().out.strip()
+    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert printed == "".join(shown).strip()
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7, 8])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_rule_of_offsets(stride, kernel):
+    """docs/troubleshooting.md, "Half a pixel off": where the features of a layer are."""
+    boxes = np.array([[40, 40, 56, 56], [50, 52, 70.5, 74]], "float32")
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    for size in (128, 129, 130, 131):
+        x, y = np.meshgrid(*[np.arange(size, dtype="float32") + 0.5] * 2)
+        rest = size % stride or stride
+        paddings = {"same": max(kernel - rest, 0) // 2, "valid": 0, "explicit": 1}
+        for padding, before in paddings.items():
+            layer = keras.layers.Conv2D(
+                1,
+                kernel,
+                strides=stride,
+                padding="same" if padding == "same" else "valid",
+                use_bias=False,
+            )
+            layer.build([None, None, None, 1])
+            average(layer)
+            pad = keras.layers.ZeroPadding2D(1 if padding == "explicit" else 0)
+            for ramp, axis in ((x, 0), (y, 1)):
+                pooled = tf_roialign.roi_align(
+                    layer(pad(ramp[None, :, :, None])),
+                    [boxes],
+                    1,
+                    spatial_scale=1 / stride,
+                    sampling_ratio=2,
+                    aligned=True,
+                )
+                offset = pooled.numpy().ravel() - centres[:, axis]
+                np.testing.assert_allclose(offset, (kernel - stride) / 2 - before, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx"])
+def test_conversions(form):
+    """The one-liners of the page, and Keras' own that it names, agree."""
+    height, width = 600, 800
+    rng = np.random.default_rng(3)
+    boxes = tf.constant(rng.uniform(0, 1, [2, 5, 4]), tf.float32)
+    if not form.startswith("rel"):
+        boxes *= [width, height, width, height]
+    ours = {
+        "yxyx": lambda: tf.gather(boxes, [1, 0, 3, 2], axis=-1),
+        "xywh": lambda: tf.concat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1),
+        "center_xywh": lambda: tf.concat(
+            [boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=-1
+        ),
+        "rel_xyxy": lambda: boxes * [width, height, width, height],
+        "rel_yxyx": lambda: (
+            tf.gather(boxes, [1, 0, 3, 2], axis=-1) * [width, height, width, height]
+        ),
+    }
+    theirs = keras.utils.bounding_boxes.convert_format(
+        boxes, form, "xyxy", height=height, width=width
+    )
+    np.testing.assert_allclose(ours[form](), theirs, rtol=1e-5)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tf_roialign
 
-tf_keras = pytest.importorskip("tf_keras", reason="tf_keras is not installed")
+tf_keras = pytest.importorskip("tf_keras", reason="tf_keras, which is Keras 2, is not installed")
 layers = tf_keras.layers
 
 

@@ -54,6 +54,8 @@ else
   say "Installing TensorFlow (about 270 MB, then it unpacks for a while) and other packages."
   pip_install "${requirements[@]}" --requirement tools/requirements-tensorflow.txt
 fi
+[ -z "$dev" ] ||
+  .venv/bin/pip install --quiet --no-deps --requirement tools/requirements-keras2.txt
 TF_ROIALIGN_BUILD_NATIVE=later \
   .venv/bin/pip install --quiet --no-build-isolation --no-deps --editable .
 

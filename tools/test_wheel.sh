@@ -17,6 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 
 "$root/.venv/bin/python" -m venv "$dir/venv"
 "$dir/venv/bin/pip" install --quiet "$wheel[cpu,test]"
+"$dir/venv/bin/pip" install --quiet --no-deps --requirement "$root/tools/requirements-keras2.txt"
 
 cp -r "$root/tests" "$root/pyproject.toml" "$dir"
 cd "$dir"

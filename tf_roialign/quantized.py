@@ -7,7 +7,7 @@ from tf_roialign.arguments import OutputSize
 from tf_roialign.boxes import Boxes, TensorLike, to_tensor
 from tf_roialign.functional import prepare_call
 
-_DTYPES = (tf.int8, tf.uint8, tf.qint8, tf.quint8)
+_DTYPES = (tf.int8, tf.uint8, tf.int32, tf.qint8, tf.quint8, tf.qint32)
 
 
 def quantized_roi_align(
@@ -29,8 +29,15 @@ def quantized_roi_align(
     The features are codes of the real values `scale * (code - zero_point)`, with one
     scale and zero point for the whole tensor, as `tf.raw_ops.UniformQuantize` makes
     them and as `torchvision.ops.roi_align` takes them (any number of images, where
-    torchvision takes one). The output holds codes of the same scale and zero point:
-    the result is rounded to the nearest code, half to even, and saturated.
+    torchvision takes one). The output holds codes of the same scale and zero point, by
+    torchvision's rule: the real result divided by `scale` is rounded to the nearest
+    integer, half to even; then `zero_point` is added; then the code is saturated. The half
+    is one of result / scale: 8.5 becomes 8, which with a `zero_point` of 1 is the code 9.
+
+    Codes of 8 bits are computed in float32, as torchvision does, which also multiplies by
+    `scale` and by 1 / `scale`: with a scale that is no power of two this may take a half to
+    either side, there and here alike. Codes of 32 bits, which float32 does not hold, are
+    computed in float64, where the scale cancels out.
 
     A sample more than one pixel outside the map counts as the real value 0, whose code
     is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
@@ -42,7 +49,7 @@ def quantized_roi_align(
 
     Args:
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
-        uint8, qint8 or quint8.
+        uint8, int32, qint8, quint8 or qint32.
       boxes: As for `roi_align`.
       output_size: As for `roi_align`.
       spatial_scale: As for `roi_align`: feature pixels per input-image pixel.
@@ -68,8 +75,9 @@ def quantized_roi_align(
     """
     features = to_tensor(features, "features")
     if features.dtype not in _DTYPES:
+        *names, last = [dtype.name for dtype in _DTYPES]
         raise TypeError(
-            f"`features` must be int8, uint8, qint8 or quint8, got {features.dtype.name}"
+            f"`features` must be {', '.join(names)} or {last}, got {features.dtype.name}"
         )
     boxes, box_indices, attributes = prepare_call(
         features,
@@ -81,14 +89,10 @@ def quantized_roi_align(
         box_indices,
         data_format,
     )
+    scale = _scalar("scale", scale, tf.float32)
+    zero_point = _scalar("zero_point", zero_point, tf.int32)
     return raw_ops.quantized_roi_align(
-        features,
-        boxes,
-        box_indices,
-        scale=_scalar("scale", scale, tf.float32),
-        zero_point=_scalar("zero_point", zero_point, tf.int32),
-        name=name,
-        **attributes,
+        features, boxes, box_indices, scale, zero_point, name=name, **attributes
     )
 
 

@@ -1,11 +1,14 @@
 """RoIAlign of quantized features."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tf_roialign import raw_ops
 from tf_roialign.arguments import OutputSize
 from tf_roialign.boxes import Boxes, TensorLike, to_tensor
 from tf_roialign.functional import prepare_call
+from tf_roialign.library import check_not_xla
 
 _DTYPES = (tf.int8, tf.uint8, tf.int32, tf.qint8, tf.quint8, tf.qint32)
 
@@ -43,9 +46,9 @@ def quantized_roi_align(
     is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
     codes have no NaN.
 
-    For inference only, on CPU, outside XLA. Not differentiable: asking for the gradient of
-    the codes raises a LookupError; behind a cast to floats TensorFlow does not ask, and
-    gives None.
+    For inference only, on CPU. XLA cannot compile it: a Keras layer that calls it sets
+    `self.supports_jit = False`. Not differentiable: asking for the gradient of the codes
+    raises a LookupError; behind a cast to floats TensorFlow does not ask, and gives None.
 
     Args:
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
@@ -69,10 +72,12 @@ def quantized_roi_align(
         do not fit.
       TypeError: `features`, `boxes`, `box_indices`, `scale` or `zero_point` are no
         tensors, or have another dtype.
+      RuntimeError: Called in a function that XLA is to compile (`jit_compile=True`).
       LookupError: The gradient of the codes is asked for.
       tf.errors.InvalidArgumentError: When run: as for `roi_align`; `scale` is not finite
         or not greater than 0, `zero_point` is no code of the dtype.
     """
+    check_not_xla("quantized_roi_align")
     features = to_tensor(features, "features")
     if features.dtype not in _DTYPES:
         *names, last = [dtype.name for dtype in _DTYPES]
@@ -91,9 +96,17 @@ def quantized_roi_align(
     )
     scale = _scalar("scale", scale, tf.float32)
     zero_point = _scalar("zero_point", zero_point, tf.int32)
-    return raw_ops.quantized_roi_align(
-        features, boxes, box_indices, scale, zero_point, name=name, **attributes
-    )
+    with _outside_clusters():
+        return raw_ops.quantized_roi_align(
+            features, boxes, box_indices, scale, zero_point, name=name, **attributes
+        )
+
+
+def _outside_clusters():
+    """Keeps auto-clustering off the op: XLA has a kernel for it, which only refuses."""
+    if tf.executing_eagerly():
+        return contextlib.nullcontext()
+    return tf.xla.experimental.jit_scope(compile_ops=False)
 
 
 def _scalar(name, value, dtype):

@@ -16,6 +16,11 @@ TESTS = [
     "test_feature_gradient.py::test_every_channel_count",
     "test_box_gradient.py::test_every_channel_count",
     "test_dtypes.py",
+    "test_quantized.py::test_exact_codes",
+    "test_quantized.py::test_is_torchvision_where_float32_is_exact",
+    "test_quantized.py::test_ties",
+    "test_quantized.py::test_codes_of_32_bits_are_kept",
+    "test_quantized.py::test_a_sum_of_many_codes_saturates",
 ]
 
 

@@ -119,15 +119,26 @@ def supports_xla() -> bool:
     return build_info.CUDA is not None or not tf.config.list_physical_devices("GPU")
 
 
+def _traced_for_xla() -> bool:
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
 def check_xla() -> None:
     """Raises if a function is traced for XLA that XLA cannot compile.
 
     TensorFlow would say so too, in other words and without the reason.
     """
-    if xla_problem is not None and control_flow_util.GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    ):
+    if xla_problem is not None and _traced_for_xla():
         raise RuntimeError(f"RoIAlign cannot be compiled by XLA (jit_compile=True): {xla_problem}")
+
+
+def check_not_xla(function: str) -> None:
+    """The same for a function that XLA can compile nowhere."""
+    if _traced_for_xla():
+        raise RuntimeError(
+            f"`{function}` cannot be compiled by XLA: call it outside of functions and Keras "
+            "models with jit_compile=True"
+        )
 
 
 ops = _load()

@@ -1,13 +1,16 @@
 """RoIAlign of quantized features."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tf_roialign import raw_ops
 from tf_roialign.arguments import OutputSize
 from tf_roialign.boxes import Boxes, TensorLike, to_tensor
 from tf_roialign.functional import prepare_call
+from tf_roialign.library import check_not_xla
 
-_DTYPES = (tf.int8, tf.uint8, tf.qint8, tf.quint8)
+_DTYPES = (tf.int8, tf.uint8, tf.int32, tf.qint8, tf.quint8, tf.qint32)
 
 
 def quantized_roi_align(
@@ -29,20 +32,27 @@ def quantized_roi_align(
     The features are codes of the real values `scale * (code - zero_point)`, with one
     scale and zero point for the whole tensor, as `tf.raw_ops.UniformQuantize` makes
     them and as `torchvision.ops.roi_align` takes them (any number of images, where
-    torchvision takes one). The output holds codes of the same scale and zero point:
-    the result is rounded to the nearest code, half to even, and saturated.
+    torchvision takes one). The output holds codes of the same scale and zero point, by
+    torchvision's rule: the real result divided by `scale` is rounded to the nearest
+    integer, half to even; then `zero_point` is added; then the code is saturated. The half
+    is one of result / scale: 8.5 becomes 8, which with a `zero_point` of 1 is the code 9.
+
+    Codes of 8 bits are computed in float32, as torchvision does, which also multiplies by
+    `scale` and by 1 / `scale`: with a scale that is no power of two this may take a half to
+    either side, there and here alike. Codes of 32 bits, which float32 does not hold, are
+    computed in float64, where the scale cancels out.
 
     A sample more than one pixel outside the map counts as the real value 0, whose code
     is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
     codes have no NaN.
 
-    For inference only, on CPU, outside XLA. Not differentiable: asking for the gradient of
-    the codes raises a LookupError; behind a cast to floats TensorFlow does not ask, and
-    gives None.
+    For inference only, on CPU. XLA cannot compile it: a Keras layer that calls it sets
+    `self.supports_jit = False`. Not differentiable: asking for the gradient of the codes
+    raises a LookupError; behind a cast to floats TensorFlow does not ask, and gives None.
 
     Args:
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
-        uint8, qint8 or quint8.
+        uint8, int32, qint8, quint8 or qint32.
       boxes: As for `roi_align`.
       output_size: As for `roi_align`.
       spatial_scale: As for `roi_align`: feature pixels per input-image pixel.
@@ -62,14 +72,17 @@ def quantized_roi_align(
         do not fit.
       TypeError: `features`, `boxes`, `box_indices`, `scale` or `zero_point` are no
         tensors, or have another dtype.
+      RuntimeError: Called in a function that XLA is to compile (`jit_compile=True`).
       LookupError: The gradient of the codes is asked for.
       tf.errors.InvalidArgumentError: When run: as for `roi_align`; `scale` is not finite
         or not greater than 0, `zero_point` is no code of the dtype.
     """
+    check_not_xla("quantized_roi_align")
     features = to_tensor(features, "features")
     if features.dtype not in _DTYPES:
+        *names, last = [dtype.name for dtype in _DTYPES]
         raise TypeError(
-            f"`features` must be int8, uint8, qint8 or quint8, got {features.dtype.name}"
+            f"`features` must be {', '.join(names)} or {last}, got {features.dtype.name}"
         )
     boxes, box_indices, attributes = prepare_call(
         features,
@@ -81,15 +94,19 @@ def quantized_roi_align(
         box_indices,
         data_format,
     )
-    return raw_ops.quantized_roi_align(
-        features,
-        boxes,
-        box_indices,
-        scale=_scalar("scale", scale, tf.float32),
-        zero_point=_scalar("zero_point", zero_point, tf.int32),
-        name=name,
-        **attributes,
-    )
+    scale = _scalar("scale", scale, tf.float32)
+    zero_point = _scalar("zero_point", zero_point, tf.int32)
+    with _outside_clusters():
+        return raw_ops.quantized_roi_align(
+            features, boxes, box_indices, scale, zero_point, name=name, **attributes
+        )
+
+
+def _outside_clusters():
+    """Keeps auto-clustering off the op: XLA has a kernel for it, which only refuses."""
+    if tf.executing_eagerly():
+        return contextlib.nullcontext()
+    return tf.xla.experimental.jit_scope(compile_ops=False)
 
 
 def _scalar(name, value, dtype):

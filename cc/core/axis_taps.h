@@ -4,7 +4,7 @@
 //   output[p, q] = sum over taps (y, wy) of bin p and (x, wx) of bin q
 //                  of wy * wx * feature[y, x]
 //
-// The 1 / grid of the average is in the weights.
+// The 1 / grid of the average is in the weights, but for those of BuildSums.
 
 #ifndef TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
 #define TF_ROIALIGN_CC_CORE_AXIS_TAPS_H_
@@ -24,13 +24,19 @@ class AxisTaps {
  public:
   template <typename T>
   void Build(const Axis<T>& axis, int64_t pooled, int64_t length) {
-    Build<T, false>(axis, pooled, length, T(0));
+    Build<T, false>(axis, pooled, length, T(0), Share(axis));
+  }
+
+  // Without the 1 / grid: sums instead of averages.
+  template <typename T>
+  void BuildSums(const Axis<T>& axis, int64_t pooled, int64_t length) {
+    Build<T, false>(axis, pooled, length, T(0), 1);
   }
 
   template <typename T>
   void BuildWithSlopes(const Axis<T>& axis, int64_t pooled, int64_t length,
                        T spatial_scale) {
-    Build<T, true>(axis, pooled, length, spatial_scale);
+    Build<T, true>(axis, pooled, length, spatial_scale, Share(axis));
   }
 
   TapsView<W> view() const {
@@ -49,9 +55,15 @@ class AxisTaps {
     double slope2;
   };
 
+  // Of a sample in the average of its bin.
+  template <typename T>
+  static double Share(const Axis<T>& axis) {
+    return axis.grid > 0 ? 1.0 / double(axis.grid) : 0.0;
+  }
+
   template <typename T, bool kSlopes>
   void Build(const Axis<T>& axis, int64_t pooled, int64_t length,
-             T spatial_scale) {
+             T spatial_scale, double share) {
     begin_.resize(pooled + 1);
     pixel_.clear();
     sums_.clear();
@@ -77,16 +89,15 @@ class AxisTaps {
     }
     begin_[pooled] = static_cast<int64_t>(pixel_.size());
 
-    const double scale = axis.grid > 0 ? 1.0 / double(axis.grid) : 0.0;
     const size_t count = sums_.size();
     weight_.resize(count);
     slope1_.resize(kSlopes ? count : 0);
     slope2_.resize(kSlopes ? count : 0);
     for (size_t i = 0; i < count; ++i) {
-      weight_[i] = static_cast<W>(sums_[i].weight * scale);
+      weight_[i] = static_cast<W>(sums_[i].weight * share);
       if (kSlopes) {
-        slope1_[i] = static_cast<W>(sums_[i].slope1 * scale);
-        slope2_[i] = static_cast<W>(sums_[i].slope2 * scale);
+        slope1_[i] = static_cast<W>(sums_[i].slope1 * share);
+        slope2_[i] = static_cast<W>(sums_[i].slope2 * share);
       }
     }
   }

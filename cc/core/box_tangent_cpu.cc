@@ -81,10 +81,9 @@ class ChannelsLast {
     if (nhwc_) {
       // As one channel: only the dtype changes.
       kernels_.channels_last(from, pixels_ * channels_, 1, pixels_ * channels_,
-                             /*zero=*/0, buffer_.data());
-    } else {
-      kernels_.channels_last(from, pixels_, channels_, pixels_, /*zero=*/0,
                              buffer_.data());
+    } else {
+      kernels_.channels_last(from, pixels_, channels_, pixels_, buffer_.data());
     }
     return buffer_.data();
   }
@@ -98,8 +97,8 @@ class ChannelsLast {
     if (nhwc_) {
       kernels_.pack(buffer_.data(), pixels_ * channels_, /*stream=*/false, to);
     } else {
-      kernels_.channels_first(buffer_.data(), pixels_, channels_, /*zero=*/0,
-                              to, pixels_);
+      kernels_.channels_first(buffer_.data(), pixels_, channels_, {}, to,
+                              pixels_);
     }
   }
 
@@ -142,10 +141,10 @@ void RoiAlignBoxTangent(const CpuContext& context, const Params& params,
                          direction + (k + 1) * boxes.stride - 4);
               kernels.forward(taps.product(0, params), image,
                               sizes.width * sizes.channels, sizes.channels,
-                              /*zero=*/0, /*stream=*/false, sum);
+                              /*to_codes=*/{}, /*stream=*/false, sum);
               kernels.forward(taps.product(1, params), image,
                               sizes.width * sizes.channels, sizes.channels,
-                              /*zero=*/0, /*stream=*/false, second.data());
+                              /*to_codes=*/{}, /*stream=*/false, second.data());
               for (size_t j = 0; j < second.size(); ++j) sum[j] += second[j];
             }
             pooled.Store(output + k * bins * sizes.channels);

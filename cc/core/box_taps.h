@@ -12,6 +12,7 @@
 #include "cc/core/cpu_kernels.h"
 #include "cc/core/parallel.h"
 #include "cc/core/params.h"
+#include "cc/core/quantization.h"
 
 namespace tf_roialign {
 
@@ -25,6 +26,24 @@ class BoxTapsBuilder {
     y_.Build(axes.y, params.pooled_height, sizes.height);
     x_.Build(axes.x, params.pooled_width, sizes.width);
     return view(params);
+  }
+
+  // Of the samples' sums instead of their averages.
+  template <typename B>
+  BoxTaps<W> BuildSums(const Params& params, const Sizes& sizes,
+                       const BoxAxes<B>& axes) {
+    y_.BuildSums(axes.y, params.pooled_height, sizes.height);
+    x_.BuildSums(axes.x, params.pooled_width, sizes.width);
+    return view(params);
+  }
+
+  // Codes T are summed, all others averaged: the average of codes has to be
+  // rounded once, not with its weights.
+  template <typename T, typename B>
+  BoxTaps<W> BuildFor(const Params& params, const Sizes& sizes,
+                      const BoxAxes<B>& axes) {
+    return kIsCode<T> ? BuildSums(params, sizes, axes)
+                      : Build(params, sizes, axes);
   }
 
   template <typename B>

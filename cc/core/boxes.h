@@ -46,6 +46,13 @@ BoxAxes<T> MakeBoxAxes(const Params& params, const T* coordinates) {
                    params.sampling_ratio, params.aligned)};
 }
 
+// What the sum of a bin's samples is to be divided by for their average.
+template <typename W, typename T>
+W SamplesPerBin(const BoxAxes<T>& axes) {
+  const W samples = W(axes.y.grid) * W(axes.x.grid);
+  return samples > 1 ? samples : 1;
+}
+
 // Fills `image` [count]. Returns -1, or the first row whose index is not in
 // [0, batch); a NaN is not. Fractions are cut off, as torchvision does.
 template <typename T, typename Index>

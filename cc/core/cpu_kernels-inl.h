@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "cc/core/cpu_kernels.h"
@@ -217,73 +218,229 @@ struct Lanes<Half, 16> {
 };
 #endif
 
-// Codes of quantized features: rounded to the nearest, half to even, and
-// saturated.
-template <typename T>
-constexpr bool kIsCode =
-    std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t>;
-
+// Codes of 8 bits are floats in registers, those of 32 bits doubles.
 template <typename T, int kLanes>
 struct CodeLanes {
-  using V = Vector<float, kLanes>;
-  using I32 = Vector<int32_t, kLanes>;
+  using W = Accumulator<T>;
+  using V = Vector<W, kLanes>;
   using Codes = Vector<T, kLanes>;
   static TF_ROIALIGN_INLINE V Load(const T* from) {
-    return ToFloats(LoadBits<Codes>(from));
-  }
-  static TF_ROIALIGN_INLINE Codes Pack(V v) {
-    constexpr float kLow = std::is_signed_v<T> ? -128.f : 0.f;
-    constexpr float kHigh = std::is_signed_v<T> ? 127.f : 255.f;
-    // Whose unit in the last place is 1.
-    constexpr float kRounder = 0x1.8p23f;
-    const V low = V{} + kLow, high = V{} + kHigh;
-    v = v < low ? low : v;
-    v = v > high ? high : v;
-    return Narrow(BitCast<I32>(v + kRounder));
+    return ToAccumulators(LoadBits<Codes>(from));
   }
 
+  // The rule of quantization.h. `sums`: of code - zero.
+  static TF_ROIALIGN_INLINE Codes FromSums(V sums,
+                                           const Requantization<W>& to_codes) {
+    return Saturate(Round(ByScale(sums, to_codes)) + Integer(to_codes.zero));
+  }
+
+#if defined(__SSE2__)
+  // A register of codes at once, of the sums of four.
+  static constexpr bool kFours = sizeof(T) == 1 && kLanes * 4 == kRegisterBytes;
+  static TF_ROIALIGN_INLINE Vector<T, kLanes * 4> FromFourSums(
+      const V* sums, const Requantization<W>& to_codes) {
+    Integers i[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) i[v] = Round(ByScale(sums[v], to_codes));
+    const int16_t zero = static_cast<int16_t>(to_codes.zero);
+    const Words zeros = Words{} + zero;
+    return PackBytes(PackWords(i[0], i[1]) + zeros,
+                     PackWords(i[2], i[3]) + zeros);
+  }
+#else
+  static constexpr bool kFours = false;
+#endif
+
  private:
+  using Integer = std::conditional_t<sizeof(W) == 4, int32_t, int64_t>;
+  using Integers = Vector<Integer, kLanes>;
+  using Words = Vector<int16_t, kLanes * 2>;
+
+  static TF_ROIALIGN_INLINE V ByScale(V sums,
+                                      const Requantization<W>& to_codes) {
+    V v = sums * to_codes.factor;
+    if (to_codes.divisor != 1) v /= to_codes.divisor;
+    if constexpr (sizeof(W) == 4) v *= to_codes.inverse;
+    return v;
+  }
+
   // GCC 12 needs to be told the instructions, as for bfloat16.
-  static TF_ROIALIGN_INLINE V ToFloats(Codes codes) {
+  static TF_ROIALIGN_INLINE V ToAccumulators(Codes codes) {
+    if constexpr (sizeof(T) == 4) {
+#if defined(__AVX512F__)
+      if constexpr (kLanes == 8) {
+        return BitCast<V>(
+            _mm512_maskz_cvtepi32_pd(0xff, BitCast<__m256i>(codes)));
+      }
+#endif
+#if defined(__AVX2__)
+      if constexpr (kLanes == 4) {
+        return BitCast<V>(_mm256_cvtepi32_pd(BitCast<__m128i>(codes)));
+      }
+#endif
+      return Convert<V>(codes);
+    } else {
+#if defined(__AVX512F__)
+      if constexpr (kLanes == 16) {
+        const __m128i bytes = BitCast<__m128i>(codes);
+        return BitCast<V>(_mm512_maskz_cvtepi32_ps(
+            0xffff, std::is_signed_v<T>
+                        ? _mm512_maskz_cvtepi8_epi32(0xffff, bytes)
+                        : _mm512_maskz_cvtepu8_epi32(0xffff, bytes)));
+      }
+#endif
+#if defined(__AVX2__)
+      if constexpr (kLanes == 8) {
+        const __m128i bytes = _mm_cvtsi64_si128(BitCast<int64_t>(codes));
+        return BitCast<V>(_mm256_cvtepi32_ps(
+            std::is_signed_v<T> ? _mm256_cvtepi8_epi32(bytes)
+                                : _mm256_cvtepu8_epi32(bytes)));
+      }
+#endif
+      return Convert<V>(Convert<Integers>(codes));
+    }
+  }
+  // To the nearest, half to even. |v| is below 2^9 for codes of 8 bits, below
+  // 2^33 for those of 32.
+  static TF_ROIALIGN_INLINE Integers Round(V v) {
+    if constexpr (sizeof(W) == 4) {
+#if defined(__AVX512F__)
+      if constexpr (kLanes == 16) {
+        return BitCast<Integers>(
+            _mm512_maskz_cvtps_epi32(0xffff, BitCast<__m512>(v)));
+      }
+#endif
+#if defined(__AVX2__)
+      if constexpr (kLanes == 8) {
+        return BitCast<Integers>(_mm256_cvtps_epi32(BitCast<__m256>(v)));
+      }
+#endif
+#if defined(__SSE2__)
+      if constexpr (kLanes == 4) {
+        return BitCast<Integers>(_mm_cvtps_epi32(BitCast<__m128>(v)));
+      }
+#endif
+      // Nothing is beyond; but with this in between, the product that v is and
+      // the sum below are not fused, and v is rounded as everywhere.
+      const V limit = V{} + W(512);
+      v = v > limit ? limit : v;
+    }
+    // The last place of the sum is that of 1. For codes of 32 bits v is a
+    // quotient or an exact product: being fused changes nothing.
+    constexpr W kRounder = sizeof(W) == 4 ? W(0x1.8p23) : W(0x1.8p52);
+    return BitCast<Integers>(v + kRounder) - BitCast<Integer>(kRounder);
+  }
+  // To the limits of the codes.
+  static TF_ROIALIGN_INLINE Codes Saturate(Integers v) {
+    constexpr Integer kLow = std::numeric_limits<T>::min();
+    constexpr Integer kHigh = std::numeric_limits<T>::max();
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 1 && kLanes == 16) {
+      if constexpr (std::is_signed_v<T>) {
+        return BitCast<Codes>(
+            _mm512_maskz_cvtsepi32_epi8(0xffff, BitCast<__m512i>(v)));
+      } else {
+        v = v < kLow ? Integers{} + kLow : v;
+        return BitCast<Codes>(
+            _mm512_maskz_cvtusepi32_epi8(0xffff, BitCast<__m512i>(v)));
+      }
+    }
+    if constexpr (sizeof(T) == 4 && kLanes == 8) {
+      return BitCast<Codes>(
+          _mm512_maskz_cvtsepi64_epi32(0xff, BitCast<__m512i>(v)));
+    }
+#endif
+#if defined(__SSE2__)
+    if constexpr (sizeof(T) == 1 && (kLanes == 4 || kLanes == 8)) {
+      __m128i words;  // kLanes of them count
+      if constexpr (kLanes == 4) {
+        words = _mm_packs_epi32(BitCast<__m128i>(v), BitCast<__m128i>(v));
+      } else {
+        struct Halves {
+          __m128i low, high;
+        };
+        const Halves halves = BitCast<Halves>(v);
+        words = _mm_packs_epi32(halves.low, halves.high);
+      }
+      const __m128i bytes = std::is_signed_v<T>
+                                ? _mm_packs_epi16(words, words)
+                                : _mm_packus_epi16(words, words);
+      if constexpr (kLanes == 4) {
+        return BitCast<Codes>(_mm_cvtsi128_si32(bytes));
+      } else {
+        return BitCast<Codes>(_mm_cvtsi128_si64(bytes));
+      }
+    }
+#endif
+    v = v < kLow ? Integers{} + kLow : v;
+    v = v > kHigh ? Integers{} + kHigh : v;
+    return Convert<Codes>(v);
+  }
+
+  // Both saturate. They keep to parts of 16 bytes: PackBytes brings the four
+  // vectors' parts, 4 bytes each by now, into order.
+#if defined(__SSE2__)
+  static TF_ROIALIGN_INLINE Words PackWords(Integers a, Integers b) {
 #if defined(__AVX512F__)
     if constexpr (kLanes == 16) {
-      const __m128i bytes = BitCast<__m128i>(codes);
-      return BitCast<V>(_mm512_maskz_cvtepi32_ps(
-          0xffff, std::is_signed_v<T>
-                      ? _mm512_maskz_cvtepi8_epi32(0xffff, bytes)
-                      : _mm512_maskz_cvtepu8_epi32(0xffff, bytes)));
+      return BitCast<Words>(_mm512_maskz_packs_epi32(
+          0xffffffff, BitCast<__m512i>(a), BitCast<__m512i>(b)));
     }
 #endif
 #if defined(__AVX2__)
     if constexpr (kLanes == 8) {
-      const __m128i bytes = _mm_cvtsi64_si128(BitCast<int64_t>(codes));
-      return BitCast<V>(_mm256_cvtepi32_ps(std::is_signed_v<T>
-                                               ? _mm256_cvtepi8_epi32(bytes)
-                                               : _mm256_cvtepu8_epi32(bytes)));
+      return BitCast<Words>(
+          _mm256_packs_epi32(BitCast<__m256i>(a), BitCast<__m256i>(b)));
     }
 #endif
-    return Convert<V>(Convert<I32>(codes));
+    if constexpr (kLanes == 4) {
+      return BitCast<Words>(
+          _mm_packs_epi32(BitCast<__m128i>(a), BitCast<__m128i>(b)));
+    }
   }
-  static TF_ROIALIGN_INLINE Codes Narrow(I32 v) {
+  static TF_ROIALIGN_INLINE Vector<T, kLanes * 4> PackBytes(Words a, Words b) {
+    using Bytes = Vector<T, kLanes * 4>;
+    constexpr bool kSigned = std::is_signed_v<T>;
 #if defined(__AVX512F__)
     if constexpr (kLanes == 16) {
-      return BitCast<Codes>(
-          _mm512_maskz_cvtepi32_epi8(0xffff, BitCast<__m512i>(v)));
+      const __m512i low = BitCast<__m512i>(a), high = BitCast<__m512i>(b);
+      const __m512i bytes =
+          kSigned ? _mm512_maskz_packs_epi16(~__mmask64(0), low, high)
+                  : _mm512_maskz_packus_epi16(~__mmask64(0), low, high);
+      const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9,
+                                             5, 1, 12, 8, 4, 0);
+      return BitCast<Bytes>(
+          _mm512_maskz_permutexvar_epi32(0xffff, order, bytes));
     }
 #endif
-    return Convert<Codes>(v);
+#if defined(__AVX2__)
+    if constexpr (kLanes == 8) {
+      const __m256i low = BitCast<__m256i>(a), high = BitCast<__m256i>(b);
+      const __m256i bytes = kSigned ? _mm256_packs_epi16(low, high)
+                                    : _mm256_packus_epi16(low, high);
+      const __m256i order = _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0);
+      return BitCast<Bytes>(_mm256_permutevar8x32_epi32(bytes, order));
+    }
+#endif
+    if constexpr (kLanes == 4) {
+      const __m128i low = BitCast<__m128i>(a), high = BitCast<__m128i>(b);
+      return BitCast<Bytes>(kSigned ? _mm_packs_epi16(low, high)
+                                    : _mm_packus_epi16(low, high));
+    }
   }
+#endif
 };
 
 template <typename T>
 struct CodeLanes<T, 1> {
-  using V = float;
+  using V = Accumulator<T>;
   static TF_ROIALIGN_INLINE V Load(const T* from) {
-    return static_cast<float>(*from);
+    return static_cast<V>(*from);
   }
-  static TF_ROIALIGN_INLINE T Pack(V v) {
-    const typename CodeLanes<T, 4>::V four = {v, v, v, v};
-    return CodeLanes<T, 4>::Pack(four)[0];
+  static TF_ROIALIGN_INLINE T FromSums(V sum,
+                                       const Requantization<V>& to_codes) {
+    using Some = CodeLanes<T, 16 / sizeof(V)>;  // as many as all targets have
+    return Some::FromSums(typename Some::V{} + sum, to_codes)[0];
   }
 };
 
@@ -291,10 +448,14 @@ template <int kLanes>
 struct Lanes<int8_t, kLanes> : CodeLanes<int8_t, kLanes> {};
 template <int kLanes>
 struct Lanes<uint8_t, kLanes> : CodeLanes<uint8_t, kLanes> {};
+template <int kLanes>
+struct Lanes<int32_t, kLanes> : CodeLanes<int32_t, kLanes> {};
 template <>
 struct Lanes<int8_t, 1> : CodeLanes<int8_t, 1> {};
 template <>
 struct Lanes<uint8_t, 1> : CodeLanes<uint8_t, 1> {};
+template <>
+struct Lanes<int32_t, 1> : CodeLanes<int32_t, 1> {};
 
 // Past the caches, if kStream: for what is larger than they are and only
 // written. Then `to` has to be aligned to a cache line, or to the vector.
@@ -330,6 +491,52 @@ void StreamFence() {
 template <typename T, int kLanes, bool kStream = false, typename V>
 TF_ROIALIGN_INLINE void Store(V v, T* to) {
   StoreBits<kStream>(Lanes<T, kLanes>::Pack(v), to);
+}
+
+// A bin's value, of codes a bin's sum of code - zero.
+template <typename T, int kLanes, typename V>
+TF_ROIALIGN_INLINE void StoreBin(
+    V v, [[maybe_unused]] const Requantization<Accumulator<T>>& to_codes,
+    T* to) {
+  if constexpr (kIsCode<T>) {
+    StoreBits<false>(Lanes<T, kLanes>::FromSums(v, to_codes), to);
+  } else {
+    Store<T, kLanes>(v, to);
+  }
+}
+
+template <typename B>
+constexpr bool HasFours() {
+  if constexpr (B::vectors % 4 == 0) {
+    return B::L::kFours;
+  } else {
+    return false;
+  }
+}
+
+// The same for a block of channels.
+template <typename B, bool kStream, typename T>
+TF_ROIALIGN_INLINE void StoreBlock(
+    const typename B::V (&sums)[B::vectors],
+    [[maybe_unused]] const Requantization<Accumulator<T>>& to_codes, T* to) {
+  constexpr int kLanes = B::lanes;
+  if constexpr (!kIsCode<T>) {
+#pragma GCC unroll 16
+    for (int v = 0; v < B::vectors; ++v) {
+      Store<T, kLanes, kStream>(sums[v], to + v * kLanes);
+    }
+  } else if constexpr (HasFours<B>()) {
+#pragma GCC unroll 4
+    for (int v = 0; v < B::vectors; v += 4) {
+      StoreBits<kStream>(B::L::FromFourSums(sums + v, to_codes),
+                         to + v * kLanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int v = 0; v < B::vectors; ++v) {
+      StoreBits<kStream>(B::L::FromSums(sums[v], to_codes), to + v * kLanes);
+    }
+  }
 }
 
 // By halves.
@@ -419,34 +626,18 @@ TF_ROIALIGN_INLINE void Prefetch(const void* pixel) {
   }
 }
 
-// What the codes of a bin lack: the part of its weight that lies outside the
-// map counts as 0, whose code is `zero`.
-template <typename T>
-TF_ROIALIGN_INLINE Accumulator<T> Missing(const BoxTaps<Accumulator<T>>& taps,
-                                          int64_t p, int64_t q,
-                                          Accumulator<T> zero) {
-  using W = Accumulator<T>;
-  if constexpr (kIsCode<T>) {
-    W along_y = 0, along_x = 0;
-    for (int64_t i = taps.y.begin[p]; i < taps.y.begin[p + 1]; ++i) {
-      along_y += taps.y.weight[i];
-    }
-    for (int64_t j = taps.x.begin[q]; j < taps.x.begin[q + 1]; ++j) {
-      along_x += taps.x.weight[j];
-    }
-    return zero * (1 - along_y * along_x);
-  } else {
-    return 0;
-  }
-}
-
-template <typename T, bool kStream>
+// kCodes: the pixels are codes, or hold them as T = float or double, and the
+// zero point is taken off the sums. It counts as often as a code does: samples
+// outside the map count in neither.
+template <typename T, bool kStream, bool kCodes>
 void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
-                 int64_t row_stride, int64_t channels, Accumulator<T> zero,
-                 T* output) {
+                 int64_t row_stride, int64_t channels,
+                 const Requantization<Accumulator<T>>& rule, T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
+  // A copy, which stores of codes cannot be taken to change.
+  const Requantization<W> to_codes = rule;
   // Blocks outermost: a block's window stays in cache from bin to bin.
   ForEachBlock<T>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
@@ -457,6 +648,7 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
           RowsToPrefetch(taps, p, B::lanes * B::vectors * sizeof(T));
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         V sums[B::vectors] = {};
+        [[maybe_unused]] W weights = 0;
         if (ahead.first < ahead.last) {
           const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
           for (int64_t i = ahead.first; i < ahead.last; ++i) {
@@ -472,18 +664,19 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
           for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
             const T* pixel = row + x.pixel[j] * channels;
             const W weight = y.weight[i] * x.weight[j];
+            if constexpr (kCodes) weights += weight;
 #pragma GCC unroll 16
             for (int v = 0; v < B::vectors; ++v) {
               sums[v] += weight * B::L::Load(pixel + v * B::lanes);
             }
           }
         }
-        [[maybe_unused]] const W missing = Missing<T>(taps, p, q, zero);
+        [[maybe_unused]] const W of_zero = to_codes.zero * weights;
+        if constexpr (kCodes) {
 #pragma GCC unroll 16
-        for (int v = 0; v < B::vectors; ++v) {
-          if constexpr (kIsCode<T>) sums[v] += missing;
-          Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
+          for (int v = 0; v < B::vectors; ++v) sums[v] -= of_zero;
         }
+        StoreBlock<B, kStream>(sums, to_codes, bin);
       }
     }
   });
@@ -520,13 +713,14 @@ TF_ROIALIGN_INLINE bool SeparablePays(const BoxTaps<W>& taps,
 
 // The same as ForwardBins in two passes for each row of bins: along y for all
 // columns, then along x.
-template <typename T, bool kStream>
+template <typename T, bool kStream, bool kCodes>
 void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
                       const T* image, int64_t row_stride, int64_t channels,
-                      Accumulator<T> zero, T* output) {
+                      const Requantization<Accumulator<T>>& rule, T* output) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
+  const Requantization<W> to_codes = rule;  // as in ForwardBins
   ForEachBlock<T>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
     using V = typename B::V;
@@ -548,40 +742,64 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
           summed[column * B::vectors + v] = sums[v];
         }
       }
+      [[maybe_unused]] W row_weights = 0;
+      if constexpr (kCodes) {
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          row_weights += y.weight[i];
+        }
+      }
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         V sums[B::vectors] = {};
+        [[maybe_unused]] W weights = 0;
         for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+          if constexpr (kCodes) weights += x.weight[j];
           const V* from = summed + (x.pixel[j] - columns.first) * B::vectors;
 #pragma GCC unroll 16
           for (int v = 0; v < B::vectors; ++v) {
             sums[v] += x.weight[j] * from[v];
           }
         }
-        [[maybe_unused]] const W missing = Missing<T>(taps, p, q, zero);
+        [[maybe_unused]] const W of_zero =
+            to_codes.zero * (row_weights * weights);
+        if constexpr (kCodes) {
 #pragma GCC unroll 16
-        for (int v = 0; v < B::vectors; ++v) {
-          if constexpr (kIsCode<T>) sums[v] += missing;
-          Store<T, B::lanes, kStream>(sums[v], bin + v * B::lanes);
+          for (int v = 0; v < B::vectors; ++v) sums[v] -= of_zero;
         }
+        StoreBlock<B, kStream>(sums, to_codes, bin);
       }
     }
   });
 }
 
-template <typename T>
-void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
-             int64_t row_stride, int64_t channels, Accumulator<T> zero,
-             bool stream, T* output) {
+template <typename T, bool kStream, bool kCodes>
+void ForwardBox(const BoxTaps<Accumulator<T>>& taps, const T* image,
+                int64_t row_stride, int64_t channels,
+                const Requantization<Accumulator<T>>& to_codes, T* output) {
   const Span columns = TouchedColumns(taps);
   if (SeparablePays(taps, columns)) {
-    (stream ? ForwardSeparable<T, true>
-            : ForwardSeparable<T, false>)(taps, columns, image, row_stride,
-                                          channels, zero, output);
+    ForwardSeparable<T, kStream, kCodes>(taps, columns, image, row_stride,
+                                         channels, to_codes, output);
   } else {
-    (stream ? ForwardBins<T, true>
-            : ForwardBins<T, false>)(taps, image, row_stride, channels, zero,
-                                     output);
+    ForwardBins<T, kStream, kCodes>(taps, image, row_stride, channels, to_codes,
+                                    output);
   }
+}
+
+template <typename T>
+void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
+             int64_t row_stride, int64_t channels,
+             const Requantization<Accumulator<T>>& to_codes, bool stream,
+             T* output) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    if (to_codes.zero != 0) {  // codes from NCHW
+      ForwardBox<T, false, true>(taps, image, row_stride, channels, to_codes,
+                                 output);
+      return;
+    }
+  }
+  (stream ? ForwardBox<T, true, kIsCode<T>>
+          : ForwardBox<T, false, kIsCode<T>>)(taps, image, row_stride, channels,
+                                              to_codes, output);
 }
 
 // Bins to prefetch: `rows` rows of `columns` bins.
@@ -795,10 +1013,36 @@ TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
   }
 }
 
-template <typename From, typename To, int kLanes>
-TF_ROIALIGN_INLINE void CopySquare(const From* from, int64_t from_stride,
-                                   Accumulator<From> shift, To* to,
+// Writes accumulators, or what planes of T hold of them.
+template <typename T>
+struct FromPlanes {
+  using From = T;
+  using To = Accumulator<T>;
+
+  template <int kLanes, typename V>
+  TF_ROIALIGN_INLINE void Write(V v, To* to) const {
+    Store<To, kLanes>(v, to);
+  }
+};
+
+template <typename T>
+struct ToPlanes {
+  using From = Accumulator<T>;
+  using To = T;
+  Requantization<From> to_codes;
+
+  template <int kLanes, typename V>
+  TF_ROIALIGN_INLINE void Write(V v, To* to) const {
+    StoreBin<T, kLanes>(v, to_codes, to);
+  }
+};
+
+template <int kLanes, typename Move>
+TF_ROIALIGN_INLINE void MoveSquare(const Move& move,
+                                   const typename Move::From* from,
+                                   int64_t from_stride, typename Move::To* to,
                                    int64_t to_stride) {
+  using From = typename Move::From;
   using W = Accumulator<From>;
   Vector<W, kLanes> square[kLanes];
 #pragma GCC unroll 16
@@ -808,24 +1052,25 @@ TF_ROIALIGN_INLINE void CopySquare(const From* from, int64_t from_stride,
   TransposeSquare<W, kLanes>(square);
 #pragma GCC unroll 16
   for (int r = 0; r < kLanes; ++r) {
-    if constexpr (kIsCode<From> || kIsCode<To>) square[r] += shift;
-    Store<To, kLanes>(square[r], to + r * to_stride);
+    move.template Write<kLanes>(square[r], to + r * to_stride);
   }
 }
 
-// to[j * to_stride + i] = from[i * from_stride + j] + shift, `strip` columns at
-// a time.
-template <typename From, typename To>
-TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
-                                  int64_t rows, int64_t columns,
-                                  Accumulator<From> shift, int64_t strip,
-                                  To* to, int64_t to_stride) {
+// to[j * to_stride + i] becomes what `move` makes of from[i * from_stride + j],
+// `strip` columns at a time.
+template <typename Move>
+TF_ROIALIGN_INLINE void Transpose(const Move& move,
+                                  const typename Move::From* from,
+                                  int64_t from_stride, int64_t rows,
+                                  int64_t columns, int64_t strip,
+                                  typename Move::To* to, int64_t to_stride) {
+  using From = typename Move::From;
   constexpr int kLanes = kFullLanes<From>;
   if (rows < kLanes || columns < kLanes) {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < columns; ++j) {
-        Store<To, 1>(Lanes<From, 1>::Load(from + i * from_stride + j) + shift,
-                     to + j * to_stride + i);
+        move.template Write<1>(Lanes<From, 1>::Load(from + i * from_stride + j),
+                               to + j * to_stride + i);
       }
     }
     return;
@@ -840,8 +1085,8 @@ TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
       const int64_t i = at_most(row, rows - kLanes);
       for (int64_t column = first; column < last; column += kLanes) {
         const int64_t j = at_most(column, columns - kLanes);
-        CopySquare<From, To, kLanes>(from + i * from_stride + j, from_stride,
-                                     shift, to + j * to_stride + i, to_stride);
+        MoveSquare<kLanes>(move, from + i * from_stride + j, from_stride,
+                           to + j * to_stride + i, to_stride);
       }
     }
   }
@@ -849,18 +1094,21 @@ TF_ROIALIGN_INLINE void Transpose(const From* from, int64_t from_stride,
 
 template <typename T>
 void ChannelsLast(const T* from, int64_t from_stride, int64_t channels,
-                  int64_t pixels, Accumulator<T> zero, Accumulator<T>* to) {
+                  int64_t pixels, Accumulator<T>* to) {
   // All channels of these pixels are written before they leave the cache.
   constexpr int64_t kStrip = 128;
-  Transpose(from, from_stride, channels, pixels, -zero, kStrip, to, channels);
+  Transpose(FromPlanes<T>(), from, from_stride, channels, pixels, kStrip, to,
+            channels);
 }
 
 template <typename T>
 void ChannelsFirst(const Accumulator<T>* from, int64_t pixels, int64_t channels,
-                   Accumulator<T> zero, T* to, int64_t to_stride) {
+                   const Requantization<Accumulator<T>>& to_codes, T* to,
+                   int64_t to_stride) {
   // A channel's pixels are written in one go.
   constexpr int64_t kStrip = kFullLanes<T>;
-  Transpose(from, channels, pixels, channels, zero, kStrip, to, to_stride);
+  Transpose(ToPlanes<T>{to_codes}, from, channels, pixels, channels, kStrip, to,
+            to_stride);
 }
 
 }  // namespace
@@ -886,6 +1134,7 @@ template const CpuKernels<Half>& Kernels<Half>();
 template const CpuKernels<BFloat16>& Kernels<BFloat16>();
 template const CpuKernels<int8_t>& Kernels<int8_t>();
 template const CpuKernels<uint8_t>& Kernels<uint8_t>();
+template const CpuKernels<int32_t>& Kernels<int32_t>();
 
 #undef TF_ROIALIGN_INLINE
 

@@ -25,5 +25,6 @@ template const CpuKernels<Half>& GetCpuKernels<Half>(SimdLevel);
 template const CpuKernels<BFloat16>& GetCpuKernels<BFloat16>(SimdLevel);
 template const CpuKernels<int8_t>& GetCpuKernels<int8_t>(SimdLevel);
 template const CpuKernels<uint8_t>& GetCpuKernels<uint8_t>(SimdLevel);
+template const CpuKernels<int32_t>& GetCpuKernels<int32_t>(SimdLevel);
 
 }  // namespace tf_roialign

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cc/core/float16.h"
+#include "cc/core/quantization.h"
 #include "cc/core/simd_level.h"
 #include "cc/core/span.h"
 #include "cc/core/taps_view.h"
@@ -50,9 +51,9 @@ constexpr int64_t kStreamAlignment = 64;
 // T: the dtype of features. Channels come last: features [H, W, C], output
 // [PH, PW, C]. Features of another layout are brought into this one first.
 //
-// Quantized features, T = int8_t or uint8_t, are codes, and `zero` is the code
-// that stands for 0; for all other T it is 0. They have no gradients: those
-// kernels are null.
+// Quantized features are codes, T = int8_t, uint8_t or int32_t. Their taps are
+// those of sums (BoxTapsBuilder::BuildFor), and `to_codes` says how such sums
+// become codes. Codes have no gradients: those kernels are null.
 template <typename T>
 struct CpuKernels {
   using W = Accumulator<T>;
@@ -60,7 +61,8 @@ struct CpuKernels {
   // `stream`: store past the caches. Then `output` and a pixel's bytes have to
   // be multiples of kStreamAlignment.
   void (*forward)(const BoxTaps<W>& taps, const T* image, int64_t row_stride,
-                  int64_t channels, W zero, bool stream, T* output);
+                  int64_t channels, const Requantization<W>& to_codes,
+                  bool stream, T* output);
 
   // Adds a box's gradient to a tile of the map. `map`: where the map's pixel
   // (0, 0) would be, with rows `row_stride` apart. `next`: prefetched; may be
@@ -77,14 +79,14 @@ struct CpuKernels {
   // Rounds accumulators to features. `stream` as above.
   void (*pack)(const W* from, int64_t count, bool stream, T* to);
 
-  // [channels, pixels], rows `from_stride` apart, to [pixels, channels]; takes
-  // `zero` off.
+  // [channels, pixels], rows `from_stride` apart, to [pixels, channels].
   void (*channels_last)(const T* from, int64_t from_stride, int64_t channels,
-                        int64_t pixels, W zero, W* to);
-  // [pixels, channels] to [channels, pixels], rows `to_stride` apart; adds
-  // `zero`.
+                        int64_t pixels, W* to);
+  // [pixels, channels] to [channels, pixels], rows `to_stride` apart. Rounds;
+  // for codes, `from` are a bin's sums as `forward` of W makes them.
   void (*channels_first)(const W* from, int64_t pixels, int64_t channels,
-                         W zero, T* to, int64_t to_stride);
+                         const Requantization<W>& to_codes, T* to,
+                         int64_t to_stride);
 
   // Streaming stores are not ordered with others until this.
   void (*stream_fence)();

@@ -1,4 +1,4 @@
-// What outputs hold where features say nothing.
+// What outputs hold where features say nothing, and how codes are made.
 
 #ifndef TF_ROIALIGN_CC_CORE_FILLERS_H_
 #define TF_ROIALIGN_CC_CORE_FILLERS_H_
@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cc/core/float16.h"
+#include "cc/core/quantization.h"
 
 namespace tf_roialign {
 
@@ -25,21 +26,20 @@ inline BFloat16 NaN<BFloat16>() {
 
 template <typename T>
 struct Fillers {
-  // What a sample outside the map counts as.
-  Accumulator<T> zero;
   // The output of a box that is not finite.
   T no_meaning;
+  Quantization<Accumulator<T>> quantization;
 };
 
 template <typename T>
 Fillers<T> FloatFillers() {
-  return {0, NaN<T>()};
+  return {NaN<T>(), {}};
 }
 
 // Codes have no NaN.
 template <typename T>
-Fillers<T> CodeFillers(int zero_point) {
-  return {static_cast<Accumulator<T>>(zero_point), static_cast<T>(zero_point)};
+Fillers<T> CodeFillers(float scale, int32_t zero_point) {
+  return {static_cast<T>(zero_point), MakeQuantization<T>(scale, zero_point)};
 }
 
 }  // namespace tf_roialign

@@ -28,6 +28,11 @@ template <>
 struct AccumulatorOf<double> {
   using type = double;
 };
+// Codes of 32 bits, which float does not hold.
+template <>
+struct AccumulatorOf<int32_t> {
+  using type = double;
+};
 template <typename T>
 using Accumulator = typename AccumulatorOf<T>::type;
 

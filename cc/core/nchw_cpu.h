@@ -53,11 +53,9 @@ class BlockScratch {
  public:
   using W = Accumulator<T>;
 
-  // `zero`: what stands for 0 in T.
   BlockScratch(const CpuContext& context, const Params& params,
-               const Sizes& sizes, W zero = 0)
-      : zero_(zero),
-        layout_(GetCpuKernels<T>(context.level)),
+               const Sizes& sizes)
+      : layout_(GetCpuKernels<T>(context.level)),
         kernels(GetCpuKernels<W>(context.level)),
         plane_(sizes.height * sizes.width),
         width_(sizes.width),
@@ -66,7 +64,7 @@ class BlockScratch {
   // The whole map of `channels` planes, channels last.
   const W* LoadMap(const T* planes, int64_t channels) {
     map_.resize(plane_ * channels);
-    layout_.channels_last(planes, plane_, channels, plane_, zero_, map_.data());
+    layout_.channels_last(planes, plane_, channels, plane_, map_.data());
     return map_.data();
   }
 
@@ -79,7 +77,7 @@ class BlockScratch {
     map_.resize(entry.rows.length() * *row_stride);
     for (int64_t y = entry.rows.first; y < entry.rows.last; ++y) {
       layout_.channels_last(planes + y * width_ + entry.columns.first, plane_,
-                            channels, width, zero_,
+                            channels, width,
                             map_.data() + (y - entry.rows.first) * *row_stride);
     }
     // As an integer: the address may lie outside the buffer.
@@ -95,8 +93,7 @@ class BlockScratch {
     return map_.data();
   }
   void StoreMap(int64_t channels, T* planes) {
-    layout_.channels_first(map_.data(), plane_, channels, zero_, planes,
-                           plane_);
+    layout_.channels_first(map_.data(), plane_, channels, {}, planes, plane_);
   }
 
   // A box's bins.
@@ -105,17 +102,16 @@ class BlockScratch {
     return pooled_.data();
   }
   const W* LoadBins(const T* grad_output, int64_t channels) {
-    layout_.channels_last(grad_output, bins_, channels, bins_, zero_,
-                          bins(channels));
+    layout_.channels_last(grad_output, bins_, channels, bins_, bins(channels));
     return pooled_.data();
   }
-  void StoreBins(int64_t channels, T* output) {
-    layout_.channels_first(pooled_.data(), bins_, channels, zero_, output,
+  void StoreBins(int64_t channels, const Requantization<W>& to_codes,
+                 T* output) {
+    layout_.channels_first(pooled_.data(), bins_, channels, to_codes, output,
                            bins_);
   }
 
  private:
-  W zero_;
   const CpuKernels<T>& layout_;
 
  public:
@@ -136,8 +132,7 @@ class BlockScratch {
 template <typename T, typename B, typename Visit>
 void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
                          const Sizes& sizes, const BoxTable<B>& boxes,
-                         const T* features, Accumulator<T> zero,
-                         const Visit& visit) {
+                         const T* features, const Visit& visit) {
   const BoxSchedule schedule(params, sizes, boxes);
   const ChannelBlocks blocks(sizes);
   const int64_t plane = sizes.height * sizes.width;
@@ -149,7 +144,7 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
     context.parallel_for(
         schedule.shares(), UnitCost(cost / double(schedule.shares())),
         [&](int64_t first, int64_t last) {
-          BlockScratch<T> scratch(context, params, sizes, zero);
+          BlockScratch<T> scratch(context, params, sizes);
           for (auto* entry = schedule.share_begin(first);
                entry != schedule.share_begin(last); ++entry) {
             if (!entry->finite) continue;
@@ -171,7 +166,7 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
                            3 * schedule.cost() / double(blocks.count);
   context.parallel_for(
       blocks.count, UnitCost(unit_cost), [&](int64_t first, int64_t last) {
-        BlockScratch<T> scratch(context, params, sizes, zero);
+        BlockScratch<T> scratch(context, params, sizes);
         for (int64_t unit = first; unit < last; ++unit) {
           const int64_t n = blocks.image(unit), channel = blocks.first(unit);
           if (schedule.begin(n) == schedule.end(n)) continue;
@@ -201,16 +196,21 @@ void ForwardNchw(const CpuContext& context, const Params& params,
     }
   }
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features, fillers.zero,
+      context, params, sizes, boxes, features,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
           const W* image, int64_t row_stride, int64_t channel,
           int64_t channels) {
-        const BoxTaps<W> taps = scratch.taps.Build(
-            params, sizes, MakeBoxAxes(params, boxes.coordinates(entry.box)));
-        scratch.kernels.forward(taps, image, row_stride, channels, /*zero=*/0,
-                                /*stream=*/false, scratch.bins(channels));
+        const BoxAxes<B> axes =
+            MakeBoxAxes(params, boxes.coordinates(entry.box));
+        const Requantization<W> to_codes =
+            fillers.quantization.OfBins(SamplesPerBin<W>(axes));
+        scratch.kernels.forward(
+            scratch.taps.template BuildFor<T>(params, sizes, axes), image,
+            row_stride, channels, to_codes, /*stream=*/false,
+            scratch.bins(channels));
         scratch.StoreBins(
-            channels, output + (entry.box * sizes.channels + channel) * bins);
+            channels, to_codes,
+            output + (entry.box * sizes.channels + channel) * bins);
       });
 }
 
@@ -265,7 +265,7 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
   const ChannelBlocks blocks(sizes);
   std::vector<double> parts(boxes.count * blocks.per_image * 4, 0.0);
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features, /*zero=*/0,
+      context, params, sizes, boxes, features,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
           const W* image, int64_t row_stride, int64_t channel,
           int64_t channels) {

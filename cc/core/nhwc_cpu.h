@@ -54,10 +54,11 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           }
           const BoxAxes<B> axes =
               MakeBoxAxes(params, boxes.coordinates(entry->box));
-          kernels.forward(builder.Build(params, sizes, axes),
+          kernels.forward(builder.template BuildFor<T>(params, sizes, axes),
                           features + entry->image * sizes.height * row_stride,
-                          row_stride, sizes.channels, fillers.zero, stream,
-                          out);
+                          row_stride, sizes.channels,
+                          fillers.quantization.OfBins(SamplesPerBin<W>(axes)),
+                          stream, out);
         }
         if (stream) kernels.stream_fence();
       });

@@ -37,9 +37,10 @@ void RoiAlignForward(const CpuContext& context, const Params& params,
 template <typename T, typename B>
 void RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
                               const Sizes& sizes, const BoxTable<B>& boxes,
-                              int zero_point, const T* features, T* output) {
-  ForwardAnyLayout(context, params, sizes, boxes, CodeFillers<T>(zero_point),
-                   features, output);
+                              float scale, int32_t zero_point,
+                              const T* features, T* output) {
+  ForwardAnyLayout(context, params, sizes, boxes,
+                   CodeFillers<T>(scale, zero_point), features, output);
 }
 
 template <typename T, typename B>
@@ -103,10 +104,12 @@ TF_ROIALIGN_INSTANTIATE_BOXES(BFloat16)
 #define TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, B)                           \
   template void RoiAlignForwardQuantized<T, B>(                           \
       const CpuContext&, const Params&, const Sizes&, const BoxTable<B>&, \
-      int zero_point, const T*, T*);
+      float scale, int32_t zero_point, const T*, T*);
 TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, float)
 TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, double)
 TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, float)
 TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, double)
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(int32_t, float)
+TF_ROIALIGN_INSTANTIATE_QUANTIZED(int32_t, double)
 
 }  // namespace tf_roialign

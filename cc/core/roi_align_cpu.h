@@ -27,13 +27,16 @@ void RoiAlignForward(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* features, T* output);
 
-// On codes (T: int8_t, uint8_t) of real values scale * (code - zero_point), to
-// codes of the same scale and zero point, rounded half to even and saturated. A
-// box with a coordinate that is not finite gets the zero point.
+// On codes (T: int8_t, uint8_t, int32_t) of real values
+// scale * (code - zero_point), to codes of the same scale and zero point. The
+// rule is that of quantization.h: value / scale is rounded half to even, then
+// the zero point is added, then the code is saturated. A box with a coordinate
+// that is not finite gets the zero point.
 template <typename T, typename B>
 void RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
                               const Sizes& sizes, const BoxTable<B>& boxes,
-                              int zero_point, const T* features, T* output);
+                              float scale, int32_t zero_point,
+                              const T* features, T* output);
 
 // grad_features: like the features; every element is written. Each has one
 // owner, which adds the boxes in an order that depends on them alone: the

@@ -23,7 +23,7 @@ absl::Status ReadScalar(const char* name, const Tensor& tensor, T* value) {
   return absl::OkStatus();
 }
 
-// Code: int8_t or uint8_t.
+// Code: int8_t, uint8_t or int32_t.
 template <typename Code, typename B>
 class QuantizedRoiAlignOp : public RoiAlignOpBase {
  public:
@@ -48,7 +48,7 @@ class QuantizedRoiAlignOp : public RoiAlignOpBase {
     TF_RETURN_IF_ERROR(
         AllocateOutput(context, inputs.signature().Output(params()), &output));
     RoiAlignForwardQuantized({DeviceThreads(context)}, params(), inputs.sizes(),
-                             inputs.boxes(), zero_point,
+                             inputs.boxes(), scale, zero_point,
                              static_cast<const Code*>(features.data()),
                              static_cast<Code*>(output->data()));
     return absl::OkStatus();
@@ -67,8 +67,10 @@ class QuantizedRoiAlignOp : public RoiAlignOpBase {
 
 TF_ROIALIGN_REGISTER_BOXES(int8_t, int8_t)
 TF_ROIALIGN_REGISTER_BOXES(uint8_t, uint8_t)
+TF_ROIALIGN_REGISTER_BOXES(int32_t, int32_t)
 TF_ROIALIGN_REGISTER_BOXES(tensorflow::qint8, int8_t)
 TF_ROIALIGN_REGISTER_BOXES(tensorflow::quint8, uint8_t)
+TF_ROIALIGN_REGISTER_BOXES(tensorflow::qint32, int32_t)
 
 }  // namespace
 }  // namespace tf_roialign

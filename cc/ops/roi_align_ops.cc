@@ -290,7 +290,7 @@ REGISTER_OP("TfRoialign>QuantizedRoiAlign")
     .Input("scale: float")
     .Input("zero_point: int32")
     .Output("output: T")
-    .TF_ROIALIGN_ATTRS_OF("{qint8, quint8, int8, uint8}")
+    .TF_ROIALIGN_ATTRS_OF("{qint8, quint8, qint32, int8, uint8, int32}")
     .SetShapeFn(QuantizedRoiAlignShape)
     .Doc(absl::StrCat(
         R"doc(
@@ -298,9 +298,12 @@ RoiAlign of quantized features.
 
 Features are codes of the real values scale * (code - zero_point), with one scale
 and zero point for the tensor, as UniformQuantize makes them. The output holds
-codes of the same scale and zero point: the real result is rounded to the nearest
-code, half to even, and saturated. A sample more than one pixel outside the map counts as the
-real value 0, so does a box with a coordinate that is not finite.
+codes of the same scale and zero point, made as torchvision makes them: the real
+result divided by scale is rounded to the nearest integer, half to even, then
+zero_point is added, then the code is saturated. So a half of result / scale, not
+of the code, goes to the even integer. Codes of 8 bits are computed in float32,
+those of 32 bits in float64. A sample more than one pixel outside the map counts as the real value
+0, so does a box with a coordinate that is not finite.
 
 Not differentiable.
 

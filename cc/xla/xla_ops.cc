@@ -291,6 +291,21 @@ class RoiAlignBoxesTangentGradXlaOp : public RoiAlignXlaOpBase {
   }
 };
 
+// There is no call to make of this one. The kernel says so; without it,
+// TensorFlow would report that no kernel is registered. For auto-clustering a
+// kernel means that the op can be compiled, so quantized.py marks it as one
+// that is not to be.
+class QuantizedRoiAlignXlaOp : public tensorflow::XlaOpKernel {
+ public:
+  using XlaOpKernel::XlaOpKernel;
+
+  void Compile(XlaOpKernelContext* context) override {
+    context->SetStatus(absl::UnimplementedError(
+        "`quantized_roi_align` cannot be compiled by XLA: call it outside of "
+        "functions and Keras models with jit_compile=True"));
+  }
+};
+
 // REGISTER_XLA_OP makes kernels only of what is there when TensorFlow starts
 // its devices, which may be before this library is loaded. So the kernels are
 // registered by themselves, and the registry gets, for no device at all, what
@@ -309,6 +324,8 @@ TF_ROIALIGN_REGISTER(RoiAlignGrad, "XLA_CPU_JIT");
 TF_ROIALIGN_REGISTER(RoiAlignBoxesGrad, "XLA_CPU_JIT");
 TF_ROIALIGN_REGISTER(RoiAlignBoxesTangent, "XLA_CPU_JIT");
 TF_ROIALIGN_REGISTER(RoiAlignBoxesTangentGrad, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(QuantizedRoiAlign, "XLA_CPU_JIT");
+TF_ROIALIGN_REGISTER(QuantizedRoiAlign, "XLA_GPU_JIT");
 #if TF_ROIALIGN_CUDA
 TF_ROIALIGN_REGISTER(RoiAlign, "XLA_GPU_JIT");
 TF_ROIALIGN_REGISTER(RoiAlignGrad, "XLA_GPU_JIT");

@@ -12,11 +12,14 @@ import tensorflow as tf
 OutputSize = int | Sequence[int] | tf.TensorShape
 
 _END_OF_INT32 = 2**31
+_PLAIN = (int, float, str, np.generic, np.ndarray)
 
 
 def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     """Returns (pooled height, pooled width)."""
     sizes = _without_tensors("output_size", output_size)
+    if isinstance(sizes, np.ndarray) and sizes.ndim == 0:
+        sizes = sizes.item()
     if isinstance(sizes, numbers.Integral):
         sizes = (sizes, sizes)
     try:
@@ -76,9 +79,10 @@ def check_aligned(aligned: bool) -> bool:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Returns `value` if it is one of `choices`."""
     known = _without_tensors(name, value)
-    if isinstance(known, np.ndarray | np.generic | bytes):  # what a tensor of a string holds
-        known = np.asarray(known).item() if np.size(known) == 1 else None
-        known = known.decode(errors="replace") if isinstance(known, bytes) else known
+    if isinstance(known, np.ndarray) and known.ndim == 0:
+        known = known.item()
+    if isinstance(known, bytes):  # what tensors of strings hold
+        known = known.decode(errors="replace")
     if not isinstance(known, str) or known not in choices:
         wanted = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"`{name}` must be {wanted}, got {_shown(value)}")
@@ -91,6 +95,8 @@ def _without_tensors(name, value):
     The arguments are attributes of the op: parts of the graph, that no tensor of the graph
     can tell.
     """
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, tf.TensorShape):
         value = value.as_list() if value.rank is not None else [None]
         if None in value:
@@ -101,7 +107,7 @@ def _without_tensors(name, value):
         return tuple(value)
     if isinstance(value, list | tuple):
         return [_without_tensors(name, entry) for entry in value]
-    if not (tf.is_tensor(value) or isinstance(value, tf.Variable | keras.KerasTensor)):
+    if not (tf.is_tensor(value) or isinstance(value, keras.KerasTensor)):
         return value
     try:
         known = tf.get_static_value(tf.convert_to_tensor(value))

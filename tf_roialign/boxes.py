@@ -94,23 +94,20 @@ def shape_text(tensor):
 
 def to_tensor(value, name):
     """`tf.convert_to_tensor` whose error names the argument."""
+    if isinstance(value, tf.Tensor):
+        return value
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
         raise TypeError(f"`{name}` must be a dense tensor, got a {type(value).__name__}")
-    if _holds_symbol(value):
-        raise TypeError(
-            f"`{name}` must be a tensor, got a KerasTensor: use the layer `tf_roialign.RoIAlign` "
-            "to build a Keras model, or call the function inside a layer of your own"
-        )
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
+        if any(isinstance(leaf, keras.KerasTensor) for leaf in tf.nest.flatten(value)):
+            raise TypeError(
+                f"`{name}` must be a tensor, got a KerasTensor: use the layer "
+                "`tf_roialign.RoIAlign` to build a Keras model, or call the function inside a "
+                "layer of your own"
+            ) from None
         raise TypeError(f"`{name}` cannot be converted to a tensor: {error}") from error
-
-
-def _holds_symbol(value):
-    if isinstance(value, list | tuple):
-        return any(map(_holds_symbol, value))
-    return isinstance(value, keras.KerasTensor)
 
 
 def _to_coordinates(boxes, name):
@@ -168,6 +165,8 @@ def _rank(value):
     """The rank of a tensor, a variable, an array or nested numbers; may be None."""
     if isinstance(value, tf.Tensor | tf.RaggedTensor | tf.Variable):
         return value.shape.rank
+    if isinstance(value, float | int):
+        return 0
     if isinstance(value, list | tuple):
         rank = _rank(value[0]) if value else 0
         return None if rank is None else rank + 1

@@ -127,7 +127,7 @@ class RoIAlign(keras.layers.Layer):
     def call(self, features, boxes=None, box_indices=None):
         """Pools the boxes; see the class."""
         features, boxes, box_indices = _arguments(features, boxes, box_indices)
-        if any(map(keras2.is_symbol, tf.nest.flatten([features, boxes, box_indices]))):
+        if keras2.is_symbol(features) or keras2.is_symbol(boxes):
             raise TypeError(
                 "`RoIAlign` is a Keras 3 layer, got the symbolic input of a Keras 2 (tf_keras) "
                 "model: there, call `tf_roialign.roi_align` in the `call` of a layer of your own"

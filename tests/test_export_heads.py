@@ -148,6 +148,30 @@ def test_tables_that_nothing_tracks(tmp_path):
     assert len(np.unique(got["output_1"])) > 1
 
 
+def test_a_table_that_changes(tmp_path):
+    """Its values are saved; TensorFlow knows no shape of what it looks up."""
+    table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, -1.0)
+    table.insert(tf.constant([0, 1, 2], tf.int64), [5.0, 6.0, 7.0])
+    model, _, _ = heads.make("faster_rcnn", tmp_path)
+
+    def weigh(images, boxes):
+        return table.lookup(tf.argmax(model([images, boxes])["scores"], -1))
+
+    path = tmp_path / "model"
+    with pytest.raises(ValueError, match="`output_0` of unknown rank has one row per box"):
+        tf_roialign.export_saved_model(weigh, path, heads.SPECS)
+    tf_roialign.export_saved_model(weigh, path, heads.SPECS, box_outputs=["output_0"])
+    request = {key: tf.constant(value) for key, value in heads.request().items()}
+    boxes = tf.RaggedTensor.from_row_lengths(request["boxes"], request["boxes_row_lengths"])
+    expected = weigh(request["images"], boxes)
+    loaded = tf.saved_model.load(str(path))
+    got = loaded.signatures["serving_default"](**request)["output_0"]
+    np.testing.assert_array_equal(got, expected)
+    dense = tf.stack([request["boxes"][:2]] * 3)
+    got = loaded.signatures["serving_dense"](images=request["images"], boxes=dense)["output_0"]
+    assert got.shape == [3, 2] and set(np.unique(got)) <= {-1.0, 5.0, 6.0, 7.0}
+
+
 def test_a_model_that_was_trained_by_several_replicas(tmp_path):
     """Its variables are several each."""
     program = """

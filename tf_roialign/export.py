@@ -380,6 +380,8 @@ def _dense_to_ragged(tensor):
 def _split_rows(output, static_shape, shape):
     """`[N * M, ...]` -> `[N, M, ...]`."""
     split = tf.reshape(output, tf.concat([shape, tf.shape(output, out_type=tf.int64)[1:]], 0))
+    if output.shape.rank is None:
+        return split
     return tf.ensure_shape(split, [*static_shape, *output.shape[1:]])
 
 
@@ -418,9 +420,10 @@ def _find_box_outputs(call, specs):
         if output.shape.rank:
             count = output.shape[0]
         if count is None:
+            shape = "unknown rank" if output.shape.rank is None else f"shape {shape_text(output)}"
             raise ValueError(
                 f"`box_outputs` must be given: it cannot be told whether the output `{name}` of "
-                f"shape {shape_text(output)} has one row per box. Name all that have, of "
+                f"{shape} has one row per box. Name all that have, of "
                 f"{list(trial.structured_outputs)}: `export_saved_model(..., box_outputs="
                 f"{[name]})`, or `box_outputs=[]` if there is none; see docs/serving.md"
             )

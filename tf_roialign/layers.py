@@ -235,10 +235,10 @@ def _arguments(features, boxes, box_indices, names="{}"):
 
 def _has_fixed_count(boxes):
     """Whether symbolic boxes have the same number for each image in every batch."""
-    if isinstance(boxes, list | tuple):
-        return all(map(_has_fixed_count, boxes))
+    if isinstance(boxes, list | tuple) or getattr(boxes, "ragged", False):
+        return False
     # Of a dense [N, M, 4], the number of images is Keras' batch, which XLA gets to know anyway.
-    return not getattr(boxes, "ragged", False) and boxes.shape[-2] is not None
+    return boxes.shape[-2] is not None
 
 
 def _is_asked_for_xla():

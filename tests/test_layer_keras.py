@@ -97,6 +97,19 @@ def test_summary_of_a_subclassed_model(form):
     assert shown_shape(model).replace(" ", "") == shape
 
 
+def test_asking_for_a_shape_is_no_call():
+    """Of a layer that was called with ragged boxes, shapes stay those of ragged boxes."""
+    layer = tf_roialign.RoIAlign((3, 2), data_format="channels_last")
+    features, boxes = (2, 8, 9, 3), (2, None, 4)
+    assert tuple(layer.compute_output_shape(features, boxes)) == (2, None, 3, 2, 3)
+    layer(tf.zeros(features), BOXES["ragged"][0][0])
+    for _ in range(2):
+        assert tuple(layer.compute_output_shape(features, boxes)) == (None, 3, 2, 3)
+        assert tuple(layer.compute_output_shape(features, (7, 5))) == (7, 3, 2, 3)
+    layer(tf.zeros(features), BOXES["dense"][0][0])
+    assert tuple(layer.compute_output_shape(features, boxes)) == (2, None, 3, 2, 3)
+
+
 def test_shape_of_boxes_without_one():
     """Keras keeps no shapes of nested Python numbers."""
     layer = tf_roialign.RoIAlign((3, 2), data_format="channels_last")

@@ -189,7 +189,9 @@ class RoIAlign(keras.layers.Layer):
                 f"`boxes` must be a RaggedTensor of shape [N, (L), 4], got {list(boxes.shape)}"
             )
         arguments = tf.nest.map_structure(_spec, (features, boxes, box_indices))
+        was_ragged = self._is_ragged
         trace = tf.function(self.call, autograph=False).get_concrete_function(*arguments)
+        self._is_ragged = was_ragged  # a trace is no call
         output = trace.structured_outputs
         return keras.KerasTensor(output.shape, output.dtype.name)
 

@@ -116,7 +116,9 @@ def supports_xla() -> bool:
     """Tells whether XLA can compile the ops on every device of this process."""
     if xla_problem is not None:
         return False
-    return build_info.CUDA is not None or not tf.config.list_physical_devices("GPU")
+    if build_info.CUDA is not None or not tf.test.is_built_with_gpu_support():
+        return True
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _traced_for_xla() -> bool:

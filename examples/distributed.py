@@ -30,23 +30,6 @@ IMAGES, GLOBAL_BATCH, CLASSES = 32, 8, 3  # the batch is that of all replicas to
 STEPS_PER_EPOCH = IMAGES // GLOBAL_BATCH
 
 
-class BoxModel(keras.Model):
-    """A model with a row of outputs per box, whose labels are ragged as the boxes are."""
-
-    def train_step(self, data):
-        inputs, labels = data
-        return as_vectors(super().train_step((inputs, labels.flat_values)))
-
-    def test_step(self, data):
-        inputs, labels = data
-        return as_vectors(super().test_step((inputs, labels.flat_values)))
-
-
-def as_vectors(logs):
-    """Under MultiWorkerMirroredStrategy Keras wants an axis to take the mean over."""
-    return {name: value[None] for name, value in logs.items()}
-
-
 def make_model(strategy):
     """(images, ragged boxes) -> one row of logits per box, ready to train."""
     with strategy.scope():
@@ -56,19 +39,14 @@ def make_model(strategy):
         x = keras.layers.Conv2D(4, 2, strides=2, activation="tanh")(images)
         x = tf_roialign.RoIAlign(3, spatial_scale=1 / 2, sampling_ratio=2, aligned=True)(x, boxes)
         logits = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x))
-    # Made inside of the scope, it would want the mean of ragged boxes over the replicas.
-    model = BoxModel([images, boxes], logits)
-    with strategy.scope():
+        model = tf_roialign.BoxModel([images, boxes], logits)
         model.compile(
             keras.optimizers.SGD(0.05, momentum=0.9),
             # By images of the global batch: replicas may have different numbers of boxes.
             keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
             loss_weights=1 / GLOBAL_BATCH,
-            # Objects, as names would make their variables in the middle of a step.
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # XLA does not compile a step of several replicas
         )
-        model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -131,16 +109,14 @@ def restore(model, strategy, backup_folder):
 def train_with_fit(strategy, epochs, backup_folder):
     """One process, MirroredStrategy and MultiWorkerMirroredStrategy, by Keras."""
     model = make_model(strategy)
-    callbacks = restore(model, strategy, backup_folder)
-    with strategy.scope():
-        model.fit(
-            make_dataset(GLOBAL_BATCH),  # of which each replica gets its part
-            initial_epoch=finished_epochs(model),
-            epochs=epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+    model.fit(
+        make_dataset(GLOBAL_BATCH),  # of which each replica gets its part
+        initial_epoch=finished_epochs(model),
+        epochs=epochs,
+        callbacks=restore(model, strategy, backup_folder),
+        shuffle=False,
+        verbose=0,
+    )
     return model
 
 

@@ -16,27 +16,7 @@ import tf_roialign
 GLOBAL_BATCH, REPLICAS, CLASSES = 4, 2, 3
 
 
-class BoxSteps:
-    """As docs/distribution.md has it, with weights of boxes too."""
-
-    def train_step(self, data):
-        logs = super().train_step(flat_labels(*data))
-        return {name: value[None] for name, value in logs.items()}
-
-    def test_step(self, data):
-        logs = super().test_step(flat_labels(*data))
-        return {name: value[None] for name, value in logs.items()}
-
-
-def flat_labels(inputs, *of_boxes):
-    return inputs, *(x.flat_values if isinstance(x, tf.RaggedTensor) else x for x in of_boxes)
-
-
-class BoxModel(BoxSteps, keras.Model):
-    """A functional model."""
-
-
-class SubclassedModel(BoxSteps, keras.Model):
+class SubclassedModel(tf_roialign.BoxTraining, keras.Model):
     """Makes its variables when it is called first."""
 
     def __init__(self):
@@ -79,20 +59,15 @@ def make_layers(case):
 def make_model(case, strategy, dataset):
     with strategy.scope():
         keras.utils.set_random_seed(1)
-        if case != "subclassed":
-            inputs, outputs = make_layers(case)
-            made_inside = keras.Model(inputs, outputs)
-    if case == "subclassed":
-        model = SubclassedModel()
-    elif case == "wrapped":
-        model = BoxModel(made_inside.input, made_inside.output)
-    elif case == "dense, inside":
-        model = made_inside
-    else:
-        model = BoxModel(inputs, outputs)
-    with strategy.scope():
         if case == "subclassed":
+            model = SubclassedModel()
             model(next(iter(dataset))[0])
+        else:
+            kind = keras.Model if case in ("wrapped", "dense, Keras' own") else tf_roialign.BoxModel
+            model = kind(*make_layers(case))
+    if case == "wrapped":
+        model = tf_roialign.BoxModel(model.input, model.output)
+    with strategy.scope():
         reduction = "sum"
         if case == "means" and strategy.num_replicas_in_sync > 1:
             reduction = "sum_over_batch_size"
@@ -101,9 +76,7 @@ def make_model(case, strategy, dataset):
             keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction),
             loss_weights=None if case == "means" else 1 / GLOBAL_BATCH,
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=False,
         )
-        model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -165,17 +138,16 @@ def run(case, strategy, path):
     train, test, predict = make_datasets(case, strategy)
     model = make_model(case, strategy, train)
     start = model.get_weights()
-    with strategy.scope():
-        history = model.fit(
-            train,
-            epochs=2,
-            steps_per_epoch=3 if case == "own parts" else None,
-            validation_data=test,
-            shuffle=False,
-            verbose=0,
-        ).history
-        loss, accuracy = model.evaluate(test, verbose=0)
-        results = {"predict": model.predict(predict, verbose=0)}
+    history = model.fit(
+        train,
+        epochs=2,
+        steps_per_epoch=3 if case == "own parts" else None,
+        validation_data=test,
+        shuffle=False,
+        verbose=0,
+    ).history
+    loss, accuracy = model.evaluate(test, verbose=0)
+    results = {"predict": model.predict(predict, verbose=0)}
     results |= {f"history {name}": values for name, values in history.items()}
     results |= {"evaluate loss": loss, "evaluate accuracy": accuracy}
     results |= {f"weights {i}": weights for i, weights in enumerate(model.get_weights())}

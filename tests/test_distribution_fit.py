@@ -15,7 +15,7 @@ PROGRAM = pathlib.Path(__file__).with_name("fit_cases.py")
 TOLERANCE = 5e-6
 
 RAGGED = ["ragged", "partial", "convolutions", "subclassed", "wrapped", "own parts", "means"]
-DENSE = ["dense", "dense, inside"]
+DENSE = ["dense", "dense, Keras' own"]
 MULTI_WORKER = ["ragged", "partial", "convolutions", "own parts", "dense"]
 # TensorFlow 2.21's oneDNN gives a convolution of nothing the wrong shape.
 NOTHING = ["no image", "no box"]

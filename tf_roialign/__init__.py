@@ -16,9 +16,12 @@ from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
 from tf_roialign.quantized import quantized_roi_align
+from tf_roialign.training import BoxModel, BoxTraining
 from tf_roialign.version import __version__
 
 __all__ = [
+    "BoxModel",
+    "BoxTraining",
     "RoIAlign",
     "__version__",
     "check_boxes",

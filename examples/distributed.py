@@ -109,11 +109,12 @@ def restore(model, strategy, backup_folder):
 def train_with_fit(strategy, epochs, backup_folder):
     """One process, MirroredStrategy and MultiWorkerMirroredStrategy, by Keras."""
     model = make_model(strategy)
+    callbacks = restore(model, strategy, backup_folder)
     model.fit(
         make_dataset(GLOBAL_BATCH),  # of which each replica gets its part
         initial_epoch=finished_epochs(model),
         epochs=epochs,
-        callbacks=restore(model, strategy, backup_folder),
+        callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )

@@ -174,3 +174,18 @@ def test_xla_under_a_strategy_is_not_taken_unasked(scope, monkeypatch):
         model = tf_roialign.BoxModel(*layers())
         model.compile("sgd", LOSSES)
     assert model.jit_compile is False
+
+
+def test_ragged_tensors_as_they_are():
+    """Not in a dataset: Keras cuts ragged tensors into batches by images, labels too."""
+    images, boxes, classes, targets, _ = data()
+    labels = {"class": ragged(classes), "box": ragged(targets)}
+    inputs = [images, ragged(boxes)]
+    model = tf_roialign.BoxModel(*layers())
+    model.compile("sgd", LOSSES)
+    batches = tf.data.Dataset.from_tensor_slices(((images, ragged(boxes)), labels)).batch(2)
+    expected = model.evaluate(batches, verbose=0)
+    assert model.evaluate(inputs, labels, batch_size=2, verbose=0) == pytest.approx(expected)
+    losses = model.fit(inputs, labels, batch_size=2, epochs=3, verbose=0).history["loss"]
+    assert losses[2] < losses[0]
+    assert model.predict(inputs, batch_size=2, verbose=0)["box"].shape == (COUNT, 4)

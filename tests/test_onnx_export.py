@@ -1,9 +1,11 @@
 """Models converted by tf2onnx with tf_roialign.onnx: standard ops only, TensorFlow's results."""
 
 import importlib
+import pathlib
 import re
 
 import cases
+import heads
 import keras
 import numpy as np
 import programs
@@ -303,3 +305,21 @@ def test_the_default_opset_of_tf2onnx_will_do():
 def test_importing_again_is_harmless():
     importlib.reload(tf_roialign.onnx)
     test_the_default_opset_of_tf2onnx_will_do()
+
+
+def test_the_snippet_of_the_docs(tmp_path):
+    """docs/serving.md converts what export_saved_model wrote, in a function of its own."""
+    page = pathlib.Path(__file__).parents[1] / "docs" / "serving.md"
+    if not page.exists():
+        pytest.skip("the pages are only in the checkout")
+    (snippet,) = re.findall(r"```python\n(def to_onnx\(.*?)```", page.read_text(), re.DOTALL)
+    names = {"tf": tf, "tf2onnx": tf2onnx}
+    exec(snippet, names)
+    model, _, _ = heads.make("mask_rcnn", tmp_path)
+    tf_roialign.export_saved_model(model, tmp_path / "served")
+    names["to_onnx"](str(tmp_path / "served"), str(tmp_path / "model.onnx"))
+    request = heads.request()
+    boxes = tf.RaggedTensor.from_row_lengths(request["boxes"], request["boxes_row_lengths"])
+    expected = model([tf.constant(request["images"]), boxes])
+    (got,) = run_onnxruntime(onnx.load(tmp_path / "model.onnx"), request).values()
+    np.testing.assert_allclose(got, expected, atol=1e-5)

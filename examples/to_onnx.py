@@ -16,7 +16,6 @@ import tensorflow as tf
 import tf2onnx
 
 import tf_roialign
-import tf_roialign.onnx  # registers the handler
 
 
 def convert(model, folder):

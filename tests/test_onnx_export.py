@@ -323,3 +323,35 @@ def test_the_snippet_of_the_docs(tmp_path):
     expected = model([tf.constant(request["images"]), boxes])
     (got,) = run_onnxruntime(onnx.load(tmp_path / "model.onnx"), request).values()
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["tf2onnx", "tf_roialign"])
+def test_nothing_but_the_package_is_imported(tmp_path, first):
+    """Keras imports tf2onnx by itself, in the middle of its export."""
+    program = f"""
+import sys
+import {first}
+import keras, numpy as np, onnx, tf_roialign
+images, boxes = keras.Input([8, 8, 3]), keras.Input([5, 4])
+model = keras.Model([images, boxes], tf_roialign.RoIAlign(2)(images, boxes))
+model([np.ones([1, 8, 8, 3]), np.ones([1, 5, 4])])
+assert ("tf2onnx" in sys.modules) == {first == "tf2onnx"}
+model.export(sys.argv[1], format="onnx", verbose=False)
+print("RoiAlign" in {{node.op_type for node in onnx.load(sys.argv[1]).graph.node}})
+"""
+    assert programs.run(program, tmp_path / "model.onnx").stdout.split() == ["True"]
+
+
+def test_a_tf2onnx_that_does_not_fit_is_said_and_harmless(tmp_path):
+    (tmp_path / "tf2onnx.py").write_text("")
+    program = """
+import sys, warnings
+import tf_roialign
+sys.path.insert(0, sys.argv[1])
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tf2onnx
+print(*[w.message for w in caught])
+"""
+    said = programs.run(program, tmp_path).stdout
+    assert said.startswith("RoIAlign cannot be converted to ONNX: cannot import name")

@@ -9,6 +9,7 @@ from tf_roialign.library import library_path
 
 # isort: split
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
+from tf_roialign import onnx_hook as _onnx_hook  # noqa: F401  (registers)
 from tf_roialign import raw_ops
 from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
 from tf_roialign.checks import check_boxes

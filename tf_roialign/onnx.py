@@ -1,17 +1,15 @@
 """Teaches tf2onnx to write RoIAlign as ONNX' own `RoiAlign`, so that no custom op is needed.
 
-Importing this module registers the handler with tf2onnx:
-
-    import tf2onnx
-    import tf_roialign.onnx
+Importing this module registers the handler with tf2onnx. That happens by itself in a process that
+has imported `tf_roialign`, as soon as it imports tf2onnx:
 
     model, _ = tf2onnx.convert.from_function(function, input_signature)
 
-or, for a Keras model whose boxes are not ragged, `model.export(path, format="onnx")`. Without the
-import both write a file in which the op `TfRoialign>RoiAlign` is left, and only log so.
+or, for a Keras model whose boxes are not ragged, `model.export(path, format="onnx")`.
 
-`RoiAlign` needs opset 16, so that becomes the default of tf2onnx, which was 15; with an older
-one that is asked for, tf2onnx logs an error of ours and leaves the op as well.
+`RoiAlign` needs opset 16, so that becomes the default of tf2onnx, which was 15. With an older
+one that is asked for, tf2onnx logs an error of ours and leaves the op `TfRoialign>RoiAlign` in the
+file.
 
 The model runs in onnxruntime, OpenVINO, TensorRT and whatever else knows `RoiAlign`. What
 boxes, sampling ratios, `aligned` and layouts of `tf_roialign.roi_align` mean is kept, and

@@ -91,6 +91,8 @@ def test_shapes_for_output_size(by):
     message = r"`output_size` must be known when the graph is built, got .*\[None, None\]"
     with pytest.raises(ValueError, match=message):
         unknown.get_concrete_function(tf.TensorSpec([None, None, None, 2]))
+    with pytest.raises(ValueError, match=message):  # Keras' shapes are tuples
+        align(by, output_size=keras.Input([None, None, 2]).shape[1:3])
     for shape in ([1, 2, 3], [0, 2], []):
         with pytest.raises(ValueError, match="`output_size` must be one or two integers"):
             align(by, output_size=tf.TensorShape(shape))

@@ -99,13 +99,12 @@ def _without_tensors(name, value):
         return value
     if isinstance(value, tf.TensorShape):
         value = value.as_list() if value.rank is not None else [None]
-        if None in value:
+    if isinstance(value, list | tuple):
+        if any(entry is None for entry in value):
             raise ValueError(
                 f"`{name}` must be known when the graph is built, got a shape with unknown "
-                f"dimensions, {_shown(tuple(value))}"
+                f"dimensions, {_shown(value)}"
             )
-        return tuple(value)
-    if isinstance(value, list | tuple):
         return [_without_tensors(name, entry) for entry in value]
     if not (tf.is_tensor(value) or isinstance(value, keras.KerasTensor)):
         return value

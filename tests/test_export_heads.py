@@ -195,7 +195,9 @@ print(len(loaded.resources), len(model.variables))
     assert counts[0] == counts[1] != "0"
 
 
-@pytest.mark.parametrize("name", ["training", "self", "class", "cls", "args", "kwargs", "my-input"])
+@pytest.mark.parametrize(
+    "name", ["training", "self", "class", "cls", "args", "kwargs", "my-input", "_x", "größe"]
+)
 @pytest.mark.parametrize("kind", ["functional", "functional_dict", "callable"])
 def test_names_of_inputs(tmp_path, kind, name):
     """Each works; what cannot be the name of an input of a signature gets a number."""
@@ -213,8 +215,75 @@ def test_names_of_inputs(tmp_path, kind, name):
     request = {key: tf.constant(value) for key, value in heads.request().items()}
     images = request.pop("images")
     (served_name,) = serve.structured_input_signature[1].keys() - request.keys()
-    numbered = name in ("self", "class", "my-input")
+    numbered = name in ("self", "class", "my-input", "_x", "größe")
     assert served_name.startswith("input_") if numbered else served_name == name
     got = serve(**{served_name: images}, **request)["output_0"]
     boxes = tf.RaggedTensor.from_row_lengths(request["boxes"], request["boxes_row_lengths"])
     np.testing.assert_array_equal(got, tf_roialign.roi_align(images, boxes, 2))
+
+
+def test_a_model_whose_call_takes_several_arguments(tmp_path):
+    class TwoArguments(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Conv2D(4, 3)
+            self.dropout = keras.layers.Dropout(0.5)
+
+        def call(self, images, boxes, training=False):
+            pooled = tf_roialign.roi_align(images, boxes, 6)
+            return self.dropout(self.head(pooled), training=training)
+
+    model = TwoArguments()
+    request = {key: tf.constant(value) for key, value in heads.request().items()}
+    boxes = tf.RaggedTensor.from_row_lengths(request["boxes"], request["boxes_row_lengths"])
+    expected = model(request["images"], boxes)
+    named = [tf.TensorSpec([None, None, None, 3], name="images"), heads.SPECS["boxes"]]
+    for i, specs in enumerate((heads.SPECS, named)):
+        tf_roialign.export_saved_model(model, tmp_path / str(i), specs)
+        loaded = tf.saved_model.load(str(tmp_path / str(i)))
+        given = dict(request)
+        if i == 1:
+            given = {name.replace("boxes", "input_1"): value for name, value in request.items()}
+        got = loaded.signatures["serving_default"](**given)["output_0"]
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_several_ragged_inputs(tmp_path):
+    """In the dense signature they have the same rows; a trial that cannot know sizes says so."""
+
+    def pool(images, boxes, others):
+        return tf_roialign.roi_align(images, boxes, 2), tf_roialign.roi_align(images, others, 2)
+
+    specs = {**heads.SPECS, "others": heads.SPECS["boxes"]}
+    tf_roialign.export_saved_model(pool, tmp_path / "two", specs)
+    loaded = tf.saved_model.load(str(tmp_path / "two"))
+    images, dense = tf.ones([2, 8, 8, 3]), tf.ones([2, 4, 4])
+    serve = loaded.signatures["serving_dense"]
+    assert serve(images=images, boxes=dense, others=dense)["output_1"].shape[:2] == [2, 4]
+    message = "`others` must have as many images and rows as `boxes`"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        serve(images=images, boxes=dense, others=dense[:, :3])
+
+    def weigh(images, boxes, scores):  # scores [K]: a trial takes it for one per image
+        return tf_roialign.roi_align(images, boxes, 2) * scores[:, None, None, None]
+
+    specs = {**heads.SPECS, "scores": tf.TensorSpec([None])}
+    with pytest.raises(ValueError, match="`box_outputs` must be given: the trial run") as caught:
+        tf_roialign.export_saved_model(weigh, tmp_path / "weigh", specs)
+    assert caught.value.__cause__ is not None
+    tf_roialign.export_saved_model(weigh, tmp_path / "weigh", specs, box_outputs=["output_0"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["output_0", "output_0"], "must have names that differ, got `output_0` twice"),
+        (["output_1"], "must name outputs with one row per box, got `output_1`, a scalar"),
+    ],
+)
+def test_box_outputs_that_cannot_be(tmp_path, names, message):
+    def pool(images, boxes):
+        return tf_roialign.roi_align(images, boxes, 2), tf.reduce_mean(images)
+
+    with pytest.raises(ValueError, match=message):
+        tf_roialign.export_saved_model(pool, tmp_path, heads.SPECS, box_outputs=names)

@@ -115,6 +115,13 @@ def test_shapes_are_no_call():
     assert not layer.supports_jit
 
 
+def test_a_user_may_say_no_before_any_call():
+    layer = tf_roialign.RoIAlign(2, data_format="channels_last")
+    layer.supports_jit = False
+    layer(keras.Input([8, 9, 3]), keras.Input([5, 4]))
+    assert layer.supports_jit is False
+
+
 def test_a_user_may_say_no():
     model = functional("dense")
     roi_layer(model).supports_jit = False

@@ -457,6 +457,7 @@ def test_a_box_that_is_not_finite_gives_the_zero_point(dtype, data_format, value
         ),
         ({"output_size": 0}, ValueError, "`output_size`"),
         ({"scale": "x"}, TypeError, "`scale` must be a scalar float32, got 'x'"),
+        ({"scale": keras.Input([])}, TypeError, "`scale` must be a scalar float32, got float32"),
         ({"zero_point": 1.5}, TypeError, "`zero_point` must be a scalar int32, got 1.5"),
         (
             {"zero_point": tf.constant(1, tf.int64)},

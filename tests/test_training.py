@@ -5,6 +5,7 @@ With several replicas: test_distribution_fit.py.
 
 import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -189,3 +190,64 @@ def test_ragged_tensors_as_they_are():
     losses = model.fit(inputs, labels, batch_size=2, epochs=3, verbose=0).history["loss"]
     assert losses[2] < losses[0]
     assert model.predict(inputs, batch_size=2, verbose=0)["box"].shape == (COUNT, 4)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "as_they_are"])
+def test_class_weights_of_ragged_labels_are_refused(kind):
+    """Keras would make them of labels that it pads."""
+    images, boxes, classes, _, _ = data()
+    inputs, outputs = layers()
+    model = tf_roialign.BoxModel(inputs, outputs["class"])
+    model.compile("sgd", LOSSES["class"])
+    given = ([images, ragged(boxes)], ragged(classes))
+    if kind == "dataset":
+        given = (tf.data.Dataset.from_tensors(((images, ragged(boxes)), ragged(classes))),)
+    with pytest.raises(ValueError, match="`class_weight` needs labels that are not ragged"):
+        model.fit(*given, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
+
+
+def test_compile_takes_keras_order():
+    model = tf_roialign.BoxModel(*layers())
+    model.compile("sgd", LOSSES, None, None, None, True)
+    assert model.run_eagerly and not model.jit_compile
+
+
+def test_several_outputs_on_two_replicas():
+    """Each loss has a mean of its own, whose variables have to be there before the step."""
+    program = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, test_training, tf_roialign
+from test_training import ragged
+
+class Subclassed(tf_roialign.BoxTraining, keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.Model(*test_training.layers())
+
+    def call(self, inputs):
+        outputs = self.inner(inputs)
+        return [outputs["class"], outputs["box"]]
+
+images, boxes, classes, targets, _ = test_training.data()
+inputs = (images, ragged(boxes))
+labels = {"class": ragged(classes), "box": ragged(targets)}
+losses = test_training.LOSSES
+listed = [labels["class"], labels["box"]], [losses["class"], losses["box"]]
+for kind in ("functional", "subclassed"):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        if kind == "functional":
+            model = tf_roialign.BoxModel(*test_training.layers())
+        else:
+            model = Subclassed()
+            model([tf.constant(images), ragged(boxes)])
+            labels, losses = listed
+            labels = tuple(labels)
+        model.compile(keras.optimizers.SGD(0.001), losses)
+    rows = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(4)
+    history = model.fit(rows, epochs=3, verbose=0).history
+    losses_of = model.evaluate(rows, verbose=0)
+    print(len(history), history["loss"][2] < history["loss"][0], len(losses_of))
+"""
+    assert programs.run(program).stdout.splitlines() == ["3 True 3", "3 True 3"]

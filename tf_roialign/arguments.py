@@ -40,6 +40,8 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
 def check_spatial_scale(spatial_scale: float) -> float:
     """Returns the scale as a Python float."""
     value = _without_tensors("spatial_scale", spatial_scale)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     try:
         # Of a string, float() would read a number.
         scale = math.nan if isinstance(value, str | bytes) else float(value)
@@ -69,7 +71,7 @@ def check_aligned(aligned: bool) -> bool:
     """Returns `aligned` as a Python bool; 0 and 1 pass for one."""
     value = _without_tensors("aligned", aligned)
     try:
-        if operator.index(np.asarray(value).item()) in (0, 1):
+        if np.ndim(value) == 0 and operator.index(np.asarray(value).item()) in (0, 1):
             return bool(value)
     except (TypeError, ValueError, OverflowError):
         pass

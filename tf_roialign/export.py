@@ -44,7 +44,7 @@ def export_saved_model(
         one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
         belong to each image. Outputs are as the model gives them.
       * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
-        image. Outputs with one row per box become `[N, M, ...]`.
+        image, and of every ragged input. Outputs with one row per box become `[N, M, ...]`.
 
     Every ragged input is replaced like this; the others pass as they are. The signatures
     name the outputs by the keys of a dict, or else `output_0`, `output_1`, ... An output
@@ -68,11 +68,12 @@ def export_saved_model(
       inputs: What the model takes: a `tf.TensorSpec`, `tf.RaggedTensorSpec` or
         `keras.Input`, or a list, tuple or dict of them; at least one is ragged, with
         ragged_rank 1. A Keras model is called with the structure as its one argument, as
-        by `predict`; any other callable with one argument per entry, by name for a dict.
+        by `predict`, unless its `call` requires several; any other callable with one argument
+        per entry, by name for a dict.
         The default is the inputs of a functional Keras model. Inputs are named by
         the keys of a dict, the specs' own names, the callable's parameters, or else, and
-        where these are no identifiers of Python, one of its keywords or `self`, `input_0`,
-        `input_1`, ...
+        where these are no ASCII identifiers of Python, begin with `_`, or are one of its
+        keywords or `self`, `input_0`, `input_1`, ...
       box_outputs: Names of the outputs that have one row per box. The default asks a
         trial run with known sizes, which computes shapes and no values.
 
@@ -107,6 +108,8 @@ def export_saved_model(
 
     def serve_dense(**tensors):
         shape = tf.shape(tensors[ragged[0]], out_type=tf.int64)
+        for name in ragged[1:]:
+            tensors[name] = _like_first(tensors[name], name, shape, ragged[0])
         outputs = call(
             {
                 name: _dense_to_ragged(tensor) if name in ragged else tensor
@@ -165,6 +168,14 @@ def _is_keras_model(value):
     return isinstance(value, keras.Model) or keras2.is_model(value)
 
 
+def _wants_arguments(model):
+    """Whether the `call` of a Keras model cannot do with one argument for all inputs."""
+    parameters = inspect.signature(model.call).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return len([p for p in required if p.name not in ("training", "mask")]) > 1
+
+
 def _model_inputs(model):
     inputs = model.input if _is_keras_model(model) and _has_inputs(model) else None
     if inputs is None:
@@ -215,8 +226,10 @@ def _keys(inputs):
 
 
 def _parameters(function):
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     try:
-        return list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        return [name for name, p in parameters.items() if p.kind not in several]
     except (TypeError, ValueError):  # not every callable tells
         return []
 
@@ -233,7 +246,13 @@ def _own_name(leaf):
 
 def _is_usable(name):
     """Whether TensorFlow can make it the parameter of a signature."""
-    return bool(name) and name.isidentifier() and not keyword.iskeyword(name) and name != "self"
+    is_identifier = bool(name) and name.isascii() and name.isidentifier()
+    return (
+        is_identifier
+        and not name.startswith("_")
+        and not keyword.iskeyword(name)
+        and name != "self"
+    )
 
 
 def _spec(name, leaf):
@@ -265,6 +284,10 @@ def _trace(function, signature):
 
 def _caller(model, inputs):
     """A function of the values by name, that returns the outputs by name."""
+    by_name = isinstance(inputs, dict)
+    is_spread = isinstance(inputs, list | tuple | dict) and (
+        not _is_keras_model(model) or _wants_arguments(model)
+    )
 
     def run(*parts):
         # A pair is a ragged tensor, made in here to keep what is known of its values' shape.
@@ -273,11 +296,10 @@ def _caller(model, inputs):
             for part in parts
         ]
         structure = tf.nest.pack_sequence_as(inputs, values)
-        if _is_keras_model(model):
-            return model(structure, training=False)
-        if isinstance(inputs, dict):
-            return model(**structure)
-        return model(*structure) if isinstance(inputs, list | tuple) else model(structure)
+        options = {"training": False} if _is_keras_model(model) else {}
+        if not is_spread:
+            return model(structure, **options)
+        return model(**structure, **options) if by_name else model(*structure, **options)
 
     # Keras does without AutoGraph; other code may need it.
     function = run if _is_keras_model(model) else tf.function(run)
@@ -377,6 +399,17 @@ def _dense_to_ragged(tensor):
     return tf.RaggedTensor.from_row_lengths(rows, tf.fill(shape[:1], shape[1]), validate=False)
 
 
+def _like_first(tensor, name, shape, first):
+    """Of several ragged inputs `[N, M, ...]`, the rows belong together."""
+    own = tf.shape(tensor, out_type=tf.int64)[:2]
+    check = tf.debugging.Assert(
+        tf.reduce_all(tf.equal(own, shape[:2])),
+        [f"`{name}` must have as many images and rows as `{first}`", shape[:2], "got", own],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(tensor)
+
+
 def _split_rows(output, static_shape, shape):
     """`[N * M, ...]` -> `[N, M, ...]`."""
     split = tf.reshape(output, tf.concat([shape, tf.shape(output, out_type=tf.int64)[1:]], 0))
@@ -410,7 +443,15 @@ def _find_box_outputs(call, specs):
             )
         return call({name: tensors[name] for name in specs})
 
-    trial = _trace(run, signature)
+    try:
+        trial = _trace(run, signature)
+    except Exception as error:
+        raise ValueError(
+            "`box_outputs` must be given: the trial run that finds them, with a batch of "
+            f"{images} in every input, failed. Name the outputs with one row per box, "
+            "`export_saved_model(..., box_outputs=[...])`; should that fail too, it is the model. "
+            f"{type(error).__name__}: {error}"
+        ) from error
     found = []
     for name, output in trial.structured_outputs.items():
         if isinstance(output, tf.RaggedTensorSpec):
@@ -436,7 +477,13 @@ def _check_box_outputs(box_outputs, outputs):
     tensors = [name for name, x in outputs.items() if not isinstance(x, tf.RaggedTensor)]
     if isinstance(box_outputs, str):
         raise ValueError(f"`box_outputs` must be a list of names, got the string `{box_outputs}`")
-    for name in box_outputs:
+    for i, name in enumerate(box_outputs):
+        if name in box_outputs[:i]:
+            raise ValueError(f"`box_outputs` must have names that differ, got `{name}` twice")
+        if name in tensors and outputs[name].shape.rank == 0:
+            raise ValueError(
+                f"`box_outputs` must name outputs with one row per box, got `{name}`, a scalar"
+            )
         if name not in tensors:
             raise ValueError(
                 f"`box_outputs` must name outputs that are no RaggedTensors ({', '.join(tensors)}),"

@@ -27,7 +27,8 @@ class RoIAlign(keras.layers.Layer):
     """Pools each box of a feature map to a fixed size, as `tf_roialign.roi_align`.
 
     Call it as `layer(features, boxes)` or `layer(features, boxes, box_indices)`; a list of
-    these, `layer([features, boxes])`, or a dict of them by name does too.
+    these, `layer([features, boxes])`, or a dict of them by name does too (if boxes are tensors
+    or arrays: Keras mixes no tensors and nested numbers in one structure).
     The features are cast to the layer's compute dtype; the boxes keep theirs
     under every dtype policy, since 16 bits cannot hold coordinates.
 
@@ -117,9 +118,10 @@ class RoIAlign(keras.layers.Layer):
             return False
         return bool(self._box_count_is_fixed) or _is_asked_for_xla()
 
-    @supports_jit.setter
-    def supports_jit(self, value):
-        self._supports_jit = value
+    def __setattr__(self, name, value):
+        # Not a setter: TensorFlow does not call it with what the property says already, but False
+        # has to last.
+        super().__setattr__("_supports_jit" if name == "supports_jit" else name, value)
 
     def build(self, features_shape=None, boxes_shape=None, box_indices_shape=None):
         """Does nothing, since there are no weights; the shapes are those of `call`'s arguments."""

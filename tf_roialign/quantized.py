@@ -113,5 +113,5 @@ def _scalar(name, value, dtype):
     try:
         return tf.convert_to_tensor(value, dtype)
     except (TypeError, ValueError):
-        got = f"{value.dtype.name}" if hasattr(value, "dtype") else repr(value)
+        got = tf.as_dtype(value.dtype).name if hasattr(value, "dtype") else repr(value)
         raise TypeError(f"`{name}` must be a scalar {dtype.name}, got {got}") from None

@@ -24,12 +24,13 @@ class BoxTraining:
     ragged there, and adds up gradients: `docs/distribution.md` tells what a box weighs.
 
     Raises:
-      ValueError: On `compile` under a strategy: a metric is no `keras.metrics.Metric`, but a
-        name. On `fit` and `evaluate` there: the model has not been called yet. Both would make
-        variables in the middle of a step.
+      ValueError: On `fit`, if `class_weight` is given for ragged labels. Under a strategy, on
+        `compile` if a metric is no `keras.metrics.Metric` but a name, and on `fit` and `evaluate`
+        if the model has not been called yet: both would make variables in the middle of a step.
     """
 
     _replicas = None  # the strategy
+    _output_specs = None  # of the first call
 
     def compile(
         self,
@@ -38,6 +39,8 @@ class BoxTraining:
         loss_weights=None,
         metrics=None,
         weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
         jit_compile="auto",
         **kwargs,
     ):
@@ -60,7 +63,9 @@ class BoxTraining:
                 loss_weights,
                 metrics,
                 weighted_metrics,
-                jit_compile=jit_compile,
+                run_eagerly,
+                steps_per_execution,
+                jit_compile,
                 **kwargs,
             )
             if self._replicas is not None:
@@ -71,10 +76,23 @@ class BoxTraining:
         self.compile(**keras.saving.deserialize_keras_object(config))
         self._build_optimizer()
 
-    def fit(self, *args, **kwargs):
+    def __call__(self, *args, **kwargs):
         """As of `keras.Model`."""
+        outputs = super().__call__(*args, **kwargs)
+        if self._output_specs is None:
+            # Not by Keras, which would track it as a part of the model.
+            object.__setattr__(self, "_output_specs", tf.nest.map_structure(_symbol, outputs))
+        return outputs
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As of `keras.Model`."""
+        if kwargs.get("class_weight") is not None and _has_ragged_labels(x, y):
+            raise ValueError(
+                "`class_weight` needs labels that are not ragged: give a ragged `sample_weight` "
+                "instead, the weight of each box's class"
+            )
         with self._ready():
-            return super().fit(*args, **kwargs)
+            return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As of `keras.Model`."""
@@ -109,7 +127,20 @@ class BoxTraining:
                         "them in a step"
                     )
                 self._build_optimizer()
+                self._build_loss()
             yield
+
+    def _build_loss(self):
+        """With several outputs, Keras keeps a mean of each loss, in variables."""
+        loss = getattr(self, "_compile_loss", None)
+        if loss is None or loss.built:
+            return
+        try:
+            outputs = self.output
+        except (AttributeError, ValueError):  # it is not functional
+            outputs = self._output_specs
+        if outputs is not None:
+            loss.build(outputs, outputs)  # of the labels only the structure counts
 
     def _build_optimizer(self):
         if self.built and self.optimizer is not None and not self.optimizer.built:
@@ -151,6 +182,20 @@ def _refuse_names(metrics, argument):
                 f"`keras.metrics.SparseCategoricalAccuracy()`, got {metric!r}: of anything else, "
                 "Keras makes the metric in the middle of the first step"
             )
+
+
+def _symbol(tensor):
+    shape = [None] if tensor.shape.rank is None else tensor.shape
+    return keras.KerasTensor(shape, tensor.dtype.name)
+
+
+def _has_ragged_labels(x, y):
+    spec = getattr(x, "element_spec", None)
+    if spec is not None:  # a dataset
+        y = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else None
+    return any(
+        isinstance(leaf, tf.RaggedTensor | tf.RaggedTensorSpec) for leaf in tf.nest.flatten(y)
+    )
 
 
 def _flat(data):

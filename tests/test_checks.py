@@ -306,3 +306,20 @@ def test_symbolic_tensors_are_refused(batch):
 def test_what_does_not_fit_is_an_error(changes, error, text, batch):
     with pytest.raises(error, match=text):
         check(batch, **changes)
+
+
+def test_low_precision_of_some_images():
+    """Each entry of a list has a dtype of its own."""
+    features = tf.zeros([2, 100, 160, 4])
+    boxes = np.array([[1030, 10, 1500, 90], [1200, 3, 1500, 77]], "float32")
+    rough = boxes.astype("float16")
+
+    def count(given):
+        found = tf_roialign.check_boxes(features, given, spatial_scale=1 / 10)
+        return sum(item.count for item in found if item.code == "low_precision")
+
+    assert count([rough, boxes]) == count([boxes[:1], rough]) == 2
+    assert count([rough, rough]) == 4
+    assert count([boxes, boxes]) == count([np.zeros([0, 4], "float16"), boxes]) == 0
+    rows = [tf.constant([i, *row], tf.float16) for i, row in enumerate(boxes.tolist())]
+    assert count(rows) == 2  # a matrix by its rows

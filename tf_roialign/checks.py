@@ -1,6 +1,7 @@
 """Says what boxes look like when they are not what `roi_align` takes them for."""
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 
 import keras
@@ -195,7 +196,7 @@ def _refuse_symbolic(**arguments):
 
 def _check_image_size(image_size):
     try:
-        height, width = (int(size) for size in image_size)
+        height, width = (operator.index(size) for size in image_size)
     except (TypeError, ValueError):
         height = width = 0
     if min(height, width) < 1:
@@ -259,10 +260,14 @@ def _scale_text(scale):
 
 
 def _of_precision(boxes, coordinates):
-    parts = tf.nest.flatten(boxes, expand_composites=True)
-    dtypes = {tf.as_dtype(part.dtype) for part in parts if hasattr(part, "dtype")}
-    for dtype in dtypes & set(_EPSILONS):
+    parts = [part for part in tf.nest.flatten(boxes) if hasattr(part, "dtype")]
+    for dtype in dict.fromkeys(tf.as_dtype(part.dtype) for part in parts):
+        if dtype not in _EPSILONS:
+            continue
         coarse = np.abs(coordinates).max(axis=1) >= _COARSE_SPACING / _EPSILONS[dtype]
+        if isinstance(boxes, list | tuple):  # of each image its own
+            is_own = [tf.as_dtype(part.dtype) == dtype for part in parts for _ in range(len(part))]
+            coarse &= np.array(is_own) if len(is_own) == len(coarse) else True
         if coarse.any():
             yield Finding(
                 "low_precision",

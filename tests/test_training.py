@@ -206,6 +206,16 @@ def test_class_weights_of_ragged_labels_are_refused(kind):
         model.fit(*given, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
 
 
+def test_inside_another_model():
+    inner = tf_roialign.BoxModel(*layers())
+    images, boxes = keras.Input([16, 16, 3]), keras.Input([None, 4], ragged=True)
+    outer = tf_roialign.BoxModel([images, boxes], inner([images, boxes]))
+    *_, classes, targets, weights = data()
+    flat = {"class": classes, "box": targets}, {"class": weights, "box": weights}
+    expected = trained(keras.Model(*layers()), *flat)
+    assert_equal(trained(outer, *tf.nest.map_structure(ragged, flat)), expected)
+
+
 def test_compile_takes_keras_order():
     model = tf_roialign.BoxModel(*layers())
     model.compile("sgd", LOSSES, None, None, None, True)

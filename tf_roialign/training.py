@@ -30,7 +30,7 @@ class BoxTraining:
     """
 
     _replicas = None  # the strategy
-    _output_specs = None  # of the first call
+    _output_specs = None  # the structure of the outputs, of the first call
 
     def compile(
         self,
@@ -80,8 +80,9 @@ class BoxTraining:
         """As of `keras.Model`."""
         outputs = super().__call__(*args, **kwargs)
         if self._output_specs is None:
+            specs = tf.nest.map_structure(lambda _: keras.KerasTensor([None]), outputs)
             # Not by Keras, which would track it as a part of the model.
-            object.__setattr__(self, "_output_specs", tf.nest.map_structure(_symbol, outputs))
+            object.__setattr__(self, "_output_specs", specs)
         return outputs
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -140,7 +141,7 @@ class BoxTraining:
         except (AttributeError, ValueError):  # it is not functional
             outputs = self._output_specs
         if outputs is not None:
-            loss.build(outputs, outputs)  # of the labels only the structure counts
+            loss.build(outputs, outputs)  # only the structure counts, and labels have the same
 
     def _build_optimizer(self):
         if self.built and self.optimizer is not None and not self.optimizer.built:
@@ -182,11 +183,6 @@ def _refuse_names(metrics, argument):
                 f"`keras.metrics.SparseCategoricalAccuracy()`, got {metric!r}: of anything else, "
                 "Keras makes the metric in the middle of the first step"
             )
-
-
-def _symbol(tensor):
-    shape = [None] if tensor.shape.rank is None else tensor.shape
-    return keras.KerasTensor(shape, tensor.dtype.name)
 
 
 def _has_ragged_labels(x, y):

@@ -18,8 +18,6 @@ _PLAIN = (int, float, str, np.generic, np.ndarray)
 def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     """Returns (pooled height, pooled width)."""
     sizes = _without_tensors("output_size", output_size)
-    if isinstance(sizes, np.ndarray) and sizes.ndim == 0:
-        sizes = sizes.item()
     if isinstance(sizes, numbers.Integral):
         sizes = (sizes, sizes)
     try:
@@ -40,8 +38,6 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
 def check_spatial_scale(spatial_scale: float) -> float:
     """Returns the scale as a Python float."""
     value = _without_tensors("spatial_scale", spatial_scale)
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
     try:
         # Of a string, float() would read a number.
         scale = math.nan if isinstance(value, str | bytes) else float(value)
@@ -81,8 +77,6 @@ def check_aligned(aligned: bool) -> bool:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Returns `value` if it is one of `choices`."""
     known = _without_tensors(name, value)
-    if isinstance(known, np.ndarray) and known.ndim == 0:
-        known = known.item()
     if isinstance(known, bytes):  # what tensors of strings hold
         known = known.decode(errors="replace")
     if not isinstance(known, str) or known not in choices:
@@ -92,13 +86,13 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def _without_tensors(name, value):
-    """`value` with Python's and NumPy's numbers in the place of tensors and shapes.
+    """`value` with Python's and NumPy's numbers in the place of tensors, shapes and 0-d arrays.
 
     The arguments are attributes of the op: parts of the graph, that no tensor of the graph
     can tell.
     """
     if isinstance(value, _PLAIN):
-        return value
+        return _without_dimensions(value)
     if isinstance(value, tf.TensorShape):
         value = value.as_list() if value.rank is not None else [None]
     if isinstance(value, list | tuple):
@@ -119,7 +113,11 @@ def _without_tensors(name, value):
             f"`{name}` must be known when the graph is built, got a tensor whose value only the "
             "run knows: give a Python value, or a constant"
         )
-    return known
+    return _without_dimensions(known)
+
+
+def _without_dimensions(value):
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def _index(value) -> int:

@@ -126,7 +126,7 @@ def _warn_of_16_bits(dtype):
     bits = 11 if dtype == "float16" else 8
     warnings.warn(
         f"`boxes` are {dtype}, which has {bits} bits: coordinates beyond {2**bits} pixels are "
-        f"rounded by {'one pixel' if bits == 11 else 'a pixel'} or more before RoIAlign sees them. "
+        "rounded by a pixel or more before RoIAlign sees them. "
         "The layer `tf_roialign.RoIAlign` itself never does this. Keras does, under "
         "`mixed_float16` and `mixed_bfloat16`, to the float inputs of every other layer, `Lambda` "
         "and `keras.Model` subclass that the boxes pass through: make these with "

@@ -50,7 +50,7 @@ demo: .venv/.setup-done
 
 # Against the peers that are installed: see benchmarks/README.md.
 benchmark: build
-	$(BAZELISK) build //cc/tests:machine_limits
+	$(BAZELISK) build //benchmarks:machine_limits
 	$(PYTHON) benchmarks/run.py $(BENCHMARK_ARGS)
 
 cpp-host: build
@@ -76,7 +76,7 @@ test-cc: .venv/.dev-done
 	$(BAZELISK) test //...
 
 asan ubsan: .venv/.dev-done
-	$(BAZELISK) test --config=$@ //cc/tests/...
+	$(BAZELISK) test --config=$@ //cc/core/...
 
 lint: .venv/.dev-done
 	$(PYTHON) -m ruff check .

@@ -108,7 +108,7 @@ class MachineLimits:
         try:
             done = subprocess.run(self.command, capture_output=True, text=True, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as error:
-            self.problem = f"{error}; build it with: bazelisk build //cc/tests:machine_limits"
+            self.problem = f"{error}; build it with: bazelisk build //benchmarks:machine_limits"
             return
         if done.returncode:
             self.problem = done.stderr.strip()

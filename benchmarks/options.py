@@ -49,8 +49,8 @@ def parse(arguments=None):
     add(
         "--machine-limits",
         type=pathlib.Path,
-        default=pathlib.Path(__file__).parent.parent / "bazel-bin/cc/tests/machine_limits",
-        help="the program //cc/tests:machine_limits (default: as built by Bazel)",
+        default=pathlib.Path(__file__).parent.parent / "bazel-bin/benchmarks/machine_limits",
+        help="the program //benchmarks:machine_limits (default: as built by Bazel)",
     )
     options = parser.parse_args(arguments)
     if options.quick:

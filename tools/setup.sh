@@ -34,7 +34,7 @@ fi
 
 # While pip works, which is one process most of the time: Bazel, and what it can compile
 # without TensorFlow. Should that fail, the build will do it again.
-meanwhile=".venv/bin/bazelisk build --config=log //cc/core || true"
+meanwhile=".venv/bin/bazelisk build --config=log //cc/core/cpu || true"
 if [ "$(id -u)" = 0 ] || [ -z "$(missing_debian_bazel)" ]; then
   meanwhile="tools/install_bazel.sh && { $meanwhile; }"
 else

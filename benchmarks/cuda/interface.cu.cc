@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "cc/core/roi_align_cpu.h"
-#include "cc/core/roi_align_cuda.h"
+#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cuda/roi_align_cuda.h"
 
 namespace tf_roialign {
 namespace {

@@ -1,6 +1,6 @@
 // What `python -m tf_roialign` asks the library about itself.
 
-#include "cc/core/simd_level.h"
+#include "cc/core/cpu/simd/level.h"
 
 extern "C" __attribute__((visibility("default"))) const char*
 TfRoialignSimdLevel() {

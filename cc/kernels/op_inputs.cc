@@ -3,7 +3,7 @@
 #include <atomic>
 #include <new>
 
-#include "cc/kernels/huge_pages.h"
+#include "cc/core/cpu/huge_pages.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/util/work_sharder.h"

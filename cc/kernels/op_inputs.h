@@ -6,12 +6,12 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "cc/core/boxes.h"
-#include "cc/core/checked_boxes.h"
-#include "cc/core/float16.h"
-#include "cc/core/parallel.h"
-#include "cc/core/params.h"
-#include "cc/core/signature.h"
+#include "cc/core/call/boxes.h"
+#include "cc/core/call/checked_boxes.h"
+#include "cc/core/dtypes/float16.h"
+#include "cc/core/base/parallel.h"
+#include "cc/core/call/params.h"
+#include "cc/core/call/signature.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 

@@ -2,8 +2,8 @@
 
 #include <limits>
 
-#include "cc/core/roi_align_cpu.h"
-#include "cc/core/signature.h"
+#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/call/signature.h"
 #include "cc/kernels/op_inputs.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"

@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
-#include "cc/core/roi_align_cuda.h"
-#include "cc/core/signature.h"
+#include "cc/core/cuda/roi_align_cuda.h"
+#include "cc/core/call/signature.h"
 #include "cc/kernels/op_inputs.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/device_base.h"

@@ -1,8 +1,8 @@
 // CPU OpKernels: check, allocate, call the core.
 
-#include "cc/core/box_tangent_cpu.h"
-#include "cc/core/roi_align_cpu.h"
-#include "cc/core/signature.h"
+#include "cc/core/cpu/box_tangent.h"
+#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/call/signature.h"
 #include "cc/kernels/op_inputs.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/op_kernel.h"

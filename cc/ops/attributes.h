@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "cc/core/params.h"
-#include "cc/core/signature.h"
+#include "cc/core/call/params.h"
+#include "cc/core/call/signature.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/errors.h"
 

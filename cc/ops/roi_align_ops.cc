@@ -1,7 +1,7 @@
 // The graph ops: names, inputs, attributes, shape functions, documentation.
 
 #include "absl/strings/str_cat.h"
-#include "cc/core/signature.h"
+#include "cc/core/call/signature.h"
 #include "cc/ops/attributes.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"

@@ -6,14 +6,14 @@
 #include <string>
 #include <utility>
 
-#include "cc/core/box_tangent_cpu.h"
-#include "cc/core/checked_boxes.h"
-#include "cc/core/roi_align_cpu.h"
-#include "cc/core/signature.h"
-#include "cc/kernels/huge_pages.h"
+#include "cc/core/cpu/box_tangent.h"
+#include "cc/core/call/checked_boxes.h"
+#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/call/signature.h"
+#include "cc/core/cpu/huge_pages.h"
 #include "cc/xla/custom_calls.h"
 #include "cc/xla/ffi_arguments.h"
-#include "cc/xla/shared_work.h"
+#include "cc/core/cpu/shared_work.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace tf_roialign {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "cc/core/roi_align_cuda.h"
-#include "cc/core/signature.h"
+#include "cc/core/cuda/roi_align_cuda.h"
+#include "cc/core/call/signature.h"
 #include "cc/xla/custom_calls.h"
 #include "cc/xla/ffi_arguments.h"
 #include "xla/ffi/api/ffi.h"

@@ -7,9 +7,9 @@
 #include <string>
 #include <utility>
 
-#include "cc/core/float16.h"
-#include "cc/core/params.h"
-#include "cc/core/signature.h"
+#include "cc/core/dtypes/float16.h"
+#include "cc/core/call/params.h"
+#include "cc/core/call/signature.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace xla::ffi {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "cc/core/signature.h"
+#include "cc/core/call/signature.h"
 #include "cc/ops/attributes.h"
 #include "cc/xla/custom_calls.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"

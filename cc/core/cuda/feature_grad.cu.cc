@@ -2,7 +2,7 @@
 
 #include "cc/core/cuda/launch.h"
 #include "cc/core/cuda/run.h"
-#include "cc/core/roi_align_cuda.h"
+#include "cc/core/cuda/roi_align_cuda.h"
 
 namespace tf_roialign {
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cc/core/roi_align_cuda.h"
+#include "cc/core/cuda/roi_align_cuda.h"
 
 namespace tf_roialign {
 namespace gpu {

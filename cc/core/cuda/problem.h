@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
-#include "cc/core/boxes.h"
+#include "cc/core/call/boxes.h"
 #include "cc/core/cuda/portable.h"
-#include "cc/core/geometry.h"
-#include "cc/core/params.h"
+#include "cc/core/geometry/axis.h"
+#include "cc/core/call/params.h"
 
 namespace tf_roialign {
 namespace gpu {

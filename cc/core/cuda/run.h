@@ -20,7 +20,7 @@
 #include "cc/core/cuda/forward_nchw.h"
 #include "cc/core/cuda/forward_nhwc.h"
 #include "cc/core/cuda/problem.h"
-#include "cc/core/roi_align_cuda.h"
+#include "cc/core/cuda/roi_align_cuda.h"
 
 namespace tf_roialign {
 namespace gpu {

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "cc/core/cuda/portable.h"
-#include "cc/core/geometry.h"
+#include "cc/core/geometry/axis.h"
 
 namespace tf_roialign {
 namespace gpu {

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "cc/core/cuda/portable.h"
-#include "cc/core/float16.h"
+#include "cc/core/dtypes/float16.h"
 
 namespace tf_roialign {
 namespace gpu {

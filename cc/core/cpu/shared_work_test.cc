@@ -1,0 +1,132 @@
+#include "cc/core/cpu/shared_work.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace tf_roialign {
+namespace {
+
+constexpr int64_t kDear = 1000000;  // nanoseconds: every unit is worth a block
+
+// Starts a thread for each task.
+class Threads {
+ public:
+  ~Threads() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  Schedule schedule() {
+    return [this](std::function<void()> task) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      threads_.emplace_back(std::move(task));
+    };
+  }
+
+  size_t count() const { return threads_.size(); }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::thread> threads_;
+};
+
+std::vector<int> CountVisits(int64_t threads, const Schedule& schedule,
+                             int64_t units, int64_t unit_cost) {
+  std::vector<std::atomic<int>> visits(units);
+  ShareWork(threads, schedule, units, unit_cost,
+            [&](int64_t first, int64_t last) {
+              EXPECT_LT(first, last);
+              for (int64_t i = first; i < last; ++i) ++visits[i];
+            });
+  return {visits.begin(), visits.end()};
+}
+
+TEST(SharedWork, EveryUnitRunsOnce) {
+  for (int64_t units : {0, 1, 2, 3, 7, 8, 9, 100, 1001}) {
+    for (int64_t threads : {0, 1, 2, 3, 8, 200}) {
+      for (int64_t cost : {int64_t(0), int64_t(50), kDear}) {
+        Threads pool;
+        EXPECT_EQ(CountVisits(threads, pool.schedule(), units, cost),
+                  std::vector<int>(units, 1))
+            << units << " units, " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(SharedWork, AsksForOneThreadLessThanThereAre) {
+  Threads pool;
+  CountVisits(4, pool.schedule(), 100, kDear);
+  EXPECT_EQ(pool.count(), 3u);
+}
+
+TEST(SharedWork, CheapWorkStaysHere) {
+  Threads pool;
+  CountVisits(4, pool.schedule(), 100, 10);
+  EXPECT_EQ(pool.count(), 0u);
+}
+
+// A pool whose threads are all taken: the tasks run after everything is over.
+TEST(SharedWork, EndsWithoutHelpAndForgivesLateTasks) {
+  std::vector<std::function<void()>> late;
+  const Schedule never = [&](std::function<void()> task) {
+    late.push_back(std::move(task));
+  };
+  EXPECT_EQ(CountVisits(4, never, 50, kDear), std::vector<int>(50, 1));
+  ASSERT_EQ(late.size(), 3u);
+  for (const auto& task : late) task();  // touches nothing that is gone
+}
+
+TEST(SharedWork, TasksMayRunAtOnce) {
+  const Schedule here = [](std::function<void()> task) { task(); };
+  EXPECT_EQ(CountVisits(4, here, 50, kDear), std::vector<int>(50, 1));
+}
+
+TEST(SharedWork, MayBeNested) {
+  Threads pool;
+  std::atomic<int> visits{0};
+  ShareWork(3, pool.schedule(), 6, kDear, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      ShareWork(3, pool.schedule(), 5, kDear, [&](int64_t a, int64_t b) {
+        visits += static_cast<int>(b - a);
+      });
+    }
+  });
+  EXPECT_EQ(visits, 30);
+}
+
+TEST(SharedWork, LackOfMemoryReachesTheCaller) {
+  for (int64_t bad : {0, 37, 99}) {
+    Threads pool;
+    std::atomic<int> visits{0};
+    const auto run = [&](int64_t first, int64_t last) {
+      visits += static_cast<int>(last - first);
+      if (first <= bad && bad < last) throw std::bad_alloc();
+    };
+    EXPECT_THROW(ShareWork(4, pool.schedule(), 100, kDear, run),
+                 std::bad_alloc);
+    EXPECT_EQ(visits, 100);  // nobody was left behind
+  }
+}
+
+TEST(SharedWork, NoOverflow) {
+  int64_t seen = 0;
+  const int64_t units = int64_t(1) << 62;
+  std::mutex mutex;
+  Threads pool;
+  ShareWork(3, pool.schedule(), units, int64_t(1) << 40,
+            [&](int64_t first, int64_t last) {
+              std::lock_guard<std::mutex> lock(mutex);
+              seen += last - first;
+            });
+  EXPECT_EQ(seen, units);
+}
+
+}  // namespace
+}  // namespace tf_roialign

@@ -1,2 +1,0 @@
-#define TF_ROIALIGN_LEVEL avx2
-#include "cc/core/cpu_kernels-inl.h"

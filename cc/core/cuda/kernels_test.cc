@@ -1,0 +1,591 @@
+// The CUDA kernels, compiled for the host and run by an emulation of blocks and
+// threads, against the CPU kernels. Needs neither a GPU nor nvcc.
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "cc/core/cuda/run.h"
+#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cuda/block_emulator.h"
+#include "gtest/gtest.h"
+
+namespace tf_roialign {
+namespace {
+
+template <typename T>
+double ToDouble(T value) {
+  if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
+    return ToFloat(value);
+  } else {
+    return value;
+  }
+}
+
+template <typename T>
+T FromDouble(double value) {
+  if constexpr (std::is_same_v<T, Half>) {
+    return ToHalf(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return ToBFloat16(static_cast<float>(value));
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+// Of values of about 1: what sums and weights round in one order and another.
+template <typename T>
+double Tolerance() {
+  if constexpr (std::is_same_v<T, Half>) return 2e-3;
+  if constexpr (std::is_same_v<T, BFloat16>) return 1.6e-2;
+  if constexpr (std::is_same_v<T, float>) return 4e-6;
+  return 2e-14;
+}
+
+// One call's sizes and data. `column`: what the GPU is given as images, which
+// may be wrong; `rows` are [K, 4].
+template <typename T, typename B>
+struct Call {
+  Params params;
+  Sizes sizes;
+  BoxForm form = BoxForm::kIndexed;
+  std::vector<B> rows;
+  std::vector<double> column;
+  std::vector<T> features;
+  std::vector<T> grad_output;
+
+  int64_t BoxElements() const {
+    return params.pooled_height * params.pooled_width * sizes.channels;
+  }
+
+  bool HasImage(int64_t k) const {
+    return column[k] >= 0 && column[k] < double(sizes.batch);
+  }
+
+  // Fills features and grad_output.
+  void Draw(int seed) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> value(-1, 1);
+    features.resize(sizes.batch * sizes.height * sizes.width * sizes.channels);
+    grad_output.resize(sizes.boxes * BoxElements());
+    for (T& feature : features) feature = FromDouble<T>(value(random));
+    for (T& grad : grad_output) grad = FromDouble<T>(value(random));
+  }
+
+  void AddBox(double image, double x1, double y1, double x2, double y2) {
+    column.push_back(image);
+    for (const double number : {x1, y1, x2, y2}) {
+      rows.push_back(static_cast<B>(number));
+    }
+    ++sizes.boxes;
+  }
+};
+
+// Boxes inside, on the border, outside, tiny, reversed, large, not finite, and
+// of images that are not there.
+template <typename T, typename B>
+Call<T, B> MakeCall(int seed, Layout layout, bool aligned, int ratio,
+                    int64_t channels) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> unit(0, 1);
+  Call<T, B> call;
+  call.params = {3, 5, 0.5, ratio, aligned, layout};
+  call.sizes = {2, 9, 13, channels, 0};
+  for (int64_t k = 0; k < 22; ++k) {
+    const double x = unit(random) * 40 - 7, y = unit(random) * 30 - 6;
+    const double side = k % 4 == 0 ? 1 : k % 4 == 1 ? 60 : 14;
+    const double w = (unit(random) - (k % 5 == 0 ? 0.7 : 0)) * side;
+    const double h = (unit(random) - (k % 7 == 0 ? 0.7 : 0)) * side;
+    call.AddBox(double(random() % 2), x, y, x + w, y + h);
+  }
+  call.AddBox(0, NAN, 1, 9, 9);
+  call.AddBox(1, 1, 1, INFINITY, 9);
+  call.AddBox(2, 1, 1, 9, 9);
+  call.AddBox(-1, 1, 1, 9, 9);
+  call.AddBox(0, -1e9, -3e7, 1e9, 4e7);
+  call.AddBox(1, 3e8, 20, -3e8, -20);
+  call.AddBox(0, -0.7, -0.7, 0.3, 26.9);  // the rim of the map
+  call.AddBox(1, 25.1, 17.2, 26.9, 18.8);
+  call.AddBox(1, 8, 8, 8, 8);
+  call.Draw(seed + 1);
+  return call;
+}
+
+// The boxes in the form asked for, in memory that AddressSanitizer watches.
+template <typename B>
+struct BoxInputs {
+  std::vector<B> rows;
+  std::vector<int32_t> narrow;
+  std::vector<int64_t> wide;
+  CudaBoxes<B> boxes;
+
+  template <typename T>
+  explicit BoxInputs(const Call<T, B>& call, bool wide_indices = false) {
+    const int64_t count = call.sizes.boxes;
+    boxes = {call.form, nullptr, call.form == BoxForm::kIndexed ? 5 : 4,
+             count,     nullptr, wide_indices};
+    for (int64_t k = 0; k < count; ++k) {
+      if (call.form == BoxForm::kIndexed) {
+        rows.push_back(static_cast<B>(call.column[k]));
+      }
+      rows.insert(rows.end(), &call.rows[k * 4], &call.rows[k * 4] + 4);
+      if (call.form != BoxForm::kSeparate) continue;
+      narrow.push_back(static_cast<int32_t>(call.column[k]));
+      wide.push_back(static_cast<int64_t>(call.column[k]));
+    }
+    boxes.rows = rows.data();
+    if (call.form == BoxForm::kSeparate) {
+      boxes.box_indices = wide_indices ? static_cast<void*>(wide.data())
+                                       : static_cast<void*>(narrow.data());
+    }
+  }
+};
+
+// The same on CPU, where a box of no image is given one and a NaN coordinate.
+template <typename T, typename B>
+struct CpuInputs {
+  std::vector<B> rows;
+  std::vector<int64_t> image;
+  BoxTable<B> boxes;
+
+  explicit CpuInputs(const Call<T, B>& call) : rows(call.rows) {
+    for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+      if (!call.HasImage(k)) rows[k * 4] = static_cast<B>(NAN);
+      image.push_back(call.HasImage(k) ? int64_t(call.column[k]) : 0);
+    }
+    boxes = {rows.data(), 4, call.sizes.boxes, image.data()};
+  }
+};
+
+const ThreadOrder kOrders[] = {
+    ThreadOrder::kAscending, ThreadOrder::kDescending, ThreadOrder::kShuffled};
+
+template <typename T, typename B>
+std::vector<T> Forward(const Call<T, B>& call, ThreadOrder order,
+                       bool wide_indices = false) {
+  EmulatedDevice device(order);
+  const BoxInputs<B> inputs(call, wide_indices);
+  std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
+  EXPECT_EQ((gpu::Forward<T, B>(device, call.params, call.sizes, inputs.boxes,
+                                call.features.data(), output.data())),
+            "");
+  return output;
+}
+
+template <typename T, typename B>
+std::vector<T> FeatureGrad(const Call<T, B>& call, ThreadOrder order,
+                           bool wide_indices = false) {
+  EmulatedDevice device(order);
+  const BoxInputs<B> inputs(call, wide_indices);
+  // Not zero before: every element has to be written.
+  std::vector<T> grad(call.features.size(), FromDouble<T>(77));
+  EXPECT_EQ(
+      (gpu::FeatureGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
+                              call.grad_output.data(), grad.data())),
+      "");
+  return grad;
+}
+
+template <typename T, typename B>
+std::vector<B> BoxGrad(const Call<T, B>& call, ThreadOrder order,
+                       bool wide_indices = false) {
+  EmulatedDevice device(order);
+  const BoxInputs<B> inputs(call, wide_indices);
+  std::vector<B> grad(inputs.rows.size(), B(77));
+  EXPECT_EQ((gpu::BoxGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
+                                call.features.data(), call.grad_output.data(),
+                                grad.data())),
+            "");
+  return grad;
+}
+
+// NaN in the same places, else near.
+void ExpectNear(double got, double expected, double tolerance, int64_t at) {
+  if (std::isnan(expected)) {
+    ASSERT_TRUE(std::isnan(got)) << "at " << at << " got " << got;
+  } else {
+    ASSERT_NEAR(got, expected, tolerance) << "at " << at;
+  }
+}
+
+template <typename T, typename B>
+void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
+  const CpuInputs<T, B> cpu(call);
+  std::vector<T> expected(call.grad_output.size());
+  RoiAlignForward({Serial}, call.params, call.sizes, cpu.boxes,
+                  call.features.data(), expected.data());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ExpectNear(ToDouble(got[i]), ToDouble(expected[i]), Tolerance<T>(), i);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+template <typename T, typename B>
+void ExpectFeatureGradIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
+  const CpuInputs<T, B> cpu(call);
+  std::vector<T> expected(call.features.size()), scale(expected.size());
+  RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
+                      call.grad_output.data(), expected.data());
+  // Weights are not negative: this sums the magnitudes of what is added.
+  std::vector<T> magnitude = call.grad_output;
+  for (T& value : magnitude) value = FromDouble<T>(std::abs(ToDouble(value)));
+  RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
+                      magnitude.data(), scale.data());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ExpectNear(ToDouble(got[i]), ToDouble(expected[i]),
+               Tolerance<T>() * (1 + ToDouble(scale[i])), i);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+template <typename T, typename B>
+void ExpectBoxGradIsCpu(const Call<T, B>& call, const std::vector<B>& got) {
+  const CpuInputs<T, B> cpu(call);
+  std::vector<B> expected(call.rows.size());
+  RoiAlignBoxGrad({Serial}, call.params, call.sizes, cpu.boxes,
+                  call.features.data(), call.grad_output.data(),
+                  expected.data());
+  const bool exact = std::is_same_v<T, double> && std::is_same_v<B, double>;
+  const int64_t columns = call.form == BoxForm::kIndexed ? 5 : 4;
+  for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+    double scale = 1;
+    for (int i = 0; i < 4; ++i) {
+      const double value = std::abs(double(expected[k * 4 + i]));
+      if (value > scale) scale = value;
+    }
+    if (columns == 5) {
+      ASSERT_EQ(got[k * 5], B(0));
+    }
+    for (int i = 0; i < 4; ++i) {
+      ExpectNear(got[k * columns + columns - 4 + i], expected[k * 4 + i],
+                 (exact ? 1e-12 : 1e-4) * scale, k * 4 + i);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+template <typename T, typename B>
+void ExpectAllIsCpu(const Call<T, B>& call,
+                    ThreadOrder order = ThreadOrder::kAscending,
+                    bool wide_indices = false) {
+  ExpectForwardIsCpu(call, Forward(call, order, wide_indices));
+  if (testing::Test::HasFatalFailure()) return;
+  ExpectFeatureGradIsCpu(call, FeatureGrad(call, order, wide_indices));
+  if (testing::Test::HasFatalFailure()) return;
+  ExpectBoxGradIsCpu(call, BoxGrad(call, order, wide_indices));
+}
+
+class CudaKernels
+    : public testing::TestWithParam<std::tuple<Layout, bool, int, int64_t>> {
+ protected:
+  template <typename T, typename B>
+  Call<T, B> Make() const {
+    const auto [layout, aligned, ratio, channels] = GetParam();
+    return MakeCall<T, B>(11, layout, aligned, ratio, channels);
+  }
+};
+
+TEST_P(CudaKernels, Float) { ExpectAllIsCpu(Make<float, float>()); }
+TEST_P(CudaKernels, Double) { ExpectAllIsCpu(Make<double, double>()); }
+TEST_P(CudaKernels, MixedBoxDtypes) {
+  ExpectAllIsCpu(Make<float, double>());
+  ExpectAllIsCpu(Make<double, float>());
+}
+TEST_P(CudaKernels, Half) { ExpectAllIsCpu(Make<Half, float>()); }
+TEST_P(CudaKernels, BFloat16) { ExpectAllIsCpu(Make<BFloat16, float>()); }
+
+std::string ParamName(
+    const testing::TestParamInfo<CudaKernels::ParamType>& info) {
+  const auto [layout, aligned, ratio, channels] = info.param;
+  return std::string(layout == Layout::kNHWC ? "Nhwc" : "Nchw") +
+         (aligned ? "Aligned" : "NotAligned") +
+         (ratio > 0    ? "Ratio" + std::to_string(ratio)
+          : ratio == 0 ? "Zero"
+                       : "Adaptive") +
+         "Channels" + std::to_string(channels);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+// Ten times as slow: what takes another path, and no more.
+const auto kAligned = testing::Values(true);
+const auto kRatios = testing::Values(-1, 2);
+const auto kChannels = testing::Values(130);
+#else
+const auto kAligned = testing::Bool();
+const auto kRatios = testing::Values(-1, 0, 1, 2, 3, 7);
+const auto kChannels = testing::Values(1, 3, 64, 130);
+#endif
+
+INSTANTIATE_TEST_SUITE_P(
+    , CudaKernels,
+    testing::Combine(testing::Values(Layout::kNHWC, Layout::kNCHW), kAligned,
+                     kRatios, testing::Values(5)),
+    ParamName);
+
+INSTANTIATE_TEST_SUITE_P(
+    Channels, CudaKernels,
+    testing::Combine(testing::Values(Layout::kNHWC, Layout::kNCHW),
+                     testing::Values(true), testing::Values(-1, 2), kChannels),
+    ParamName);
+
+// More channels than one pass of a block has.
+INSTANTIATE_TEST_SUITE_P(
+    ManyChannels, CudaKernels,
+    testing::Combine(testing::Values(Layout::kNHWC, Layout::kNCHW),
+                     testing::Values(false), testing::Values(-1),
+                     testing::Values(1040)),
+    ParamName);
+
+template <typename T>
+void ExpectSameBits(const std::vector<T>& a, const std::vector<T>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(T)), 0);
+}
+
+TEST(CudaThreads, OrderDoesNotMatter) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int ratio : {-1, 2, 3}) {
+      for (const int64_t channels : {5, 64}) {
+        const auto call =
+            MakeCall<float, float>(7, layout, ratio != 3, ratio, channels);
+        const auto output = Forward(call, kOrders[0]);
+        const auto grad = FeatureGrad(call, kOrders[0]);
+        const auto box_grad = BoxGrad(call, kOrders[0]);
+        for (const ThreadOrder order : kOrders) {
+          ExpectSameBits(Forward(call, order), output);
+          ExpectSameBits(FeatureGrad(call, order), grad);
+          ExpectSameBits(BoxGrad(call, order), box_grad);
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaBoxForms, AreAllRead) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    auto call = MakeCall<float, float>(3, layout, true, -1, 5);
+    call.form = BoxForm::kSeparate;
+    ExpectAllIsCpu(call, ThreadOrder::kShuffled, false);
+    ExpectAllIsCpu(call, ThreadOrder::kShuffled, true);
+    call.form = BoxForm::kDense;
+    for (int64_t k = 0; k + 1 < call.sizes.boxes; ++k) {
+      call.column[k] = k < call.sizes.boxes / 2 ? 0 : 1;
+    }
+    call.column.pop_back();  // an even number
+    call.rows.resize(call.rows.size() - 4);
+    --call.sizes.boxes;
+    call.Draw(4);
+    ExpectAllIsCpu(call, ThreadOrder::kShuffled);
+  }
+}
+
+TEST(CudaImages, AnyIndexIsSafe) {
+  for (const double bad : {-1.0, -0.5, 2.0, 1e30, double(NAN), double(INFINITY),
+                           -double(INFINITY)}) {
+    auto call = MakeCall<float, float>(3, Layout::kNHWC, true, 2, 4);
+    call.column[2] = bad;
+    ExpectAllIsCpu(call);
+  }
+}
+
+TEST(CudaBoxes, None) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    Call<Half, float> call;
+    call.params = {2, 2, 1.0, 2, true, layout};
+    call.sizes = {2, 5, 6, 3, 0};
+    call.Draw(1);
+    for (const Half value : FeatureGrad(call, ThreadOrder::kAscending)) {
+      ASSERT_EQ(value.bits, 0);
+    }
+    EXPECT_TRUE(Forward(call, ThreadOrder::kAscending).empty());
+    EXPECT_TRUE(BoxGrad(call, ThreadOrder::kAscending).empty());
+  }
+}
+
+TEST(CudaBoxes, WithoutChannels) {
+  Call<float, float> call;
+  call.params = {2, 2, 1.0, 2, true, Layout::kNHWC};
+  call.sizes = {1, 5, 6, 0, 0};
+  call.AddBox(0, 1, 1, 3, 3);
+  call.AddBox(0, 1, NAN, 3, 3);
+  call.Draw(1);
+  ExpectBoxGradIsCpu(call, BoxGrad(call, ThreadOrder::kAscending));
+}
+
+// More boxes than a block looks at in one round, and more to add to a pixel
+// than its list holds.
+TEST(CudaBoxes, ManyOnOnePixel) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int64_t batch : {1, 3}) {
+      Call<float, float> call;
+      call.params = {7, 7, 1.0, -1, true, layout};
+      call.sizes = {batch, 10, 11, 4, 0};
+      std::mt19937 random(5);
+      std::uniform_real_distribution<double> unit(0, 1);
+      for (int k = 0; k < 300; ++k) {
+        const double x = 4 + unit(random), y = 4 + unit(random);
+        call.AddBox(double(random() % batch), x, y, x + unit(random),
+                    y + unit(random));
+      }
+      call.Draw(6);
+      ExpectAllIsCpu(call);
+    }
+  }
+}
+
+// Outputs larger than what a block has in hand.
+TEST(CudaBoxes, LargeOutputs) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int ratio : {-1, 2}) {
+      Call<float, float> call;
+      call.params = {70, 131, 1.0, ratio, false, layout};
+      call.sizes = {1, 7, 9, 3, 0};
+      call.AddBox(0, 1, 1, 6, 5);
+      call.AddBox(0, -300, 3, 400, 2);
+      call.Draw(2);
+      ExpectAllIsCpu(call);
+    }
+  }
+}
+
+// Boxes that span more pixels than the lists in shared memory hold.
+TEST(CudaBoxes, LargerThanTheLists) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const bool wide : {false, true}) {
+      for (const int ratio : {-1, 900}) {
+        Call<float, float> call;
+        call.params = {2, 3, 1.0, ratio, true, layout};
+        call.sizes = {1, wide ? 2 : 2500, wide ? 2500 : 2, 2, 0};
+        call.AddBox(0, -3, -2, double(call.sizes.width) + 2,
+                    double(call.sizes.height));
+        call.AddBox(0, double(call.sizes.width) * 3, 1, -700, 1.5);
+        call.Draw(2);
+        ExpectAllIsCpu(call);
+      }
+    }
+  }
+}
+
+// Any coordinates at all: nothing may be read or written out of bounds.
+TEST(CudaBoxes, AnyCoordinatesAreSafe) {
+  const double limits[] = {0,    -0.5,  0.5,  1e-30, -1e-30, 1,   -1,
+                           13,   1e3,   -1e3, 1e6,   -1e6,   1e9, -1e9,
+                           1e18, -1e18, 1e30, 3e38,  -3e38,  NAN, INFINITY};
+  std::mt19937_64 random(9);
+  std::uniform_int_distribution<int> pick(0, std::size(limits) - 1);
+  for (int round = 0; round < 24; ++round) {
+    const Layout layout = round % 2 == 0 ? Layout::kNHWC : Layout::kNCHW;
+    const int ratio = round % 3 == 0 ? -1 : round % 3 == 1 ? 2 : 5;
+    auto call = MakeCall<float, float>(1, layout, round % 4 < 2, ratio, 4);
+    auto exact = MakeCall<double, double>(1, layout, round % 4 < 2, ratio, 4);
+    for (size_t i = 0; i < call.rows.size(); ++i) {
+      const double value = limits[pick(random)];
+      call.rows[i] = static_cast<float>(value);
+      exact.rows[i] = value;
+    }
+    ExpectForwardIsCpu(call, Forward(call, ThreadOrder::kAscending));
+    ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kAscending));
+    BoxGrad(call, ThreadOrder::kAscending);
+    ExpectForwardIsCpu(exact, Forward(exact, ThreadOrder::kAscending));
+    ExpectFeatureGradIsCpu(exact, FeatureGrad(exact, ThreadOrder::kAscending));
+    BoxGrad(exact, ThreadOrder::kAscending);
+  }
+}
+
+TEST(CudaFeatures, OutsideSamplesAreZeroEvenOverNaN) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int ratio : {-1, 2}) {
+      auto call = MakeCall<float, float>(2, layout, true, ratio, 4);
+      for (float& value : call.features) value = NAN;
+      for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+        call.column[k] = 0;
+        const float outside[] = {-50, -60, -30, -20};
+        std::copy(outside, outside + 4, &call.rows[k * 4]);
+      }
+      for (const float value : Forward(call, ThreadOrder::kAscending)) {
+        ASSERT_EQ(value, 0.f);
+      }
+    }
+  }
+}
+
+// Infinity stays where it is and stays infinity: pixels that a bin does not
+// touch have no part in it, and absent taps are not zeros.
+TEST(CudaFeatures, InfinityTouchesWhatItTouchesOnCpu) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int ratio : {-1, 1, 2, 3}) {
+      auto call = MakeCall<float, float>(2, layout, true, ratio, 4);
+      std::mt19937 random(5);
+      for (float& value : call.features) {
+        if (random() % 40 == 0) value = INFINITY;
+      }
+      for (float& value : call.grad_output) {
+        if (random() % 400 == 0) value = INFINITY;
+      }
+      const CpuInputs<float, float> cpu(call);
+      std::vector<float> expected(call.grad_output.size());
+      RoiAlignForward({Serial}, call.params, call.sizes, cpu.boxes,
+                      call.features.data(), expected.data());
+      const auto got = Forward(call, ThreadOrder::kAscending);
+      for (size_t i = 0; i < got.size(); ++i) {
+        ASSERT_EQ(std::isfinite(got[i]), std::isfinite(expected[i])) << i;
+        ASSERT_EQ(std::isinf(got[i]), std::isinf(expected[i])) << i;
+      }
+      std::vector<float> grad(call.features.size());
+      RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
+                          call.grad_output.data(), grad.data());
+      const auto got_grad = FeatureGrad(call, ThreadOrder::kAscending);
+      for (size_t i = 0; i < grad.size(); ++i) {
+        ASSERT_EQ(std::isfinite(got_grad[i]), std::isfinite(grad[i])) << i;
+      }
+    }
+  }
+}
+
+TEST(CudaMemory, UnalignedFeaturesAreReadInNarrowerPieces) {
+  auto call = MakeCall<float, float>(2, Layout::kNHWC, true, 2, 8);
+  std::vector<float> shifted(call.features.size() + 1);
+  std::copy(call.features.begin(), call.features.end(), shifted.begin() + 1);
+  EmulatedDevice device(ThreadOrder::kAscending);
+  const BoxInputs<float> inputs(call);
+  std::vector<float> output(call.grad_output.size());
+  EXPECT_EQ(
+      (gpu::Forward<float, float>(device, call.params, call.sizes, inputs.boxes,
+                                  shifted.data() + 1, output.data())),
+      "");
+  ExpectForwardIsCpu(call, output);
+}
+
+TEST(CudaMemory, LackOfScratchIsSaid) {
+  auto call = MakeCall<float, float>(2, Layout::kNHWC, true, 2, 8);
+  EmulatedDevice device(ThreadOrder::kAscending);
+  device.out_of_memory = true;
+  const BoxInputs<float> inputs(call);
+  std::vector<float> grad(call.features.size());
+  EXPECT_NE((gpu::FeatureGrad<float, float>(
+                 device, call.params, call.sizes, inputs.boxes,
+                 call.grad_output.data(), grad.data()))
+                .find("memory"),
+            std::string::npos);
+  EXPECT_EQ(device.launches, 0);
+}
+
+TEST(CudaLimits, AreSaid) {
+  Call<float, float> call;
+  call.params = {1, 1, 1.0, 2, true, Layout::kNHWC};
+  call.sizes = {1, int64_t(1) << 31, 1, 1, 0};
+  call.AddBox(0, 1, 1, 2, 2);
+  EmulatedDevice device(ThreadOrder::kAscending);
+  const BoxInputs<float> inputs(call);
+  EXPECT_NE((gpu::Forward<float, float>(device, call.params, call.sizes,
+                                        inputs.boxes, nullptr, nullptr))
+                .find("rows, got 2147483648"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace tf_roialign

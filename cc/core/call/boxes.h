@@ -1,12 +1,11 @@
-// Boxes in the three forms that the operator reads in place.
+// Boxes as they come, read in place: on CPU, and by CUDA kernels.
 
 #ifndef TF_ROIALIGN_CC_CORE_CALL_BOXES_H_
 #define TF_ROIALIGN_CC_CORE_CALL_BOXES_H_
 
 #include <cstdint>
 
-#include "cc/core/geometry/axis.h"
-#include "cc/core/call/params.h"
+#include "cc/core/base/host_device.h"
 
 namespace tf_roialign {
 
@@ -16,71 +15,70 @@ enum class BoxForm {
   kDense,     // [N, M, 4]: M boxes for each image
 };
 
-// Where boxes lie in memory. Rows hold `stride` numbers, coordinates last.
-template <typename T>
-struct BoxTable {
-  const T* rows;
-  int64_t stride;
+// The coordinates of a box, in the order of its row.
+enum Coordinate { kX1, kY1, kX2, kY2, kCoordinates };
+
+// A row of boxes, or of what has their shape, ends with the coordinates; what
+// may stand before them is an image index.
+template <typename B>
+TF_ROIALIGN_HOST_DEVICE B* CoordinatesOfRow(B* rows, int64_t columns,
+                                            int64_t k) {
+  return rows + k * columns + (columns - kCoordinates);
+}
+
+// B: float or double.
+template <typename B>
+struct Boxes {
+  BoxForm form;
+  const B* rows;
+  int64_t columns;
   int64_t count;
-  const int64_t* image;  // [count], each in [0, batch)
+  const void* box_indices = nullptr;  // of kSeparate
+  bool indices_are_64_bit = false;
+  // [count]: which of the call's maps a box reads. Null: the first.
+  const int32_t* map_indices = nullptr;
 
-  const T* coordinates(int64_t k) const {
-    return rows + k * stride + (stride - 4);
+  TF_ROIALIGN_HOST_DEVICE const B* coordinates(int64_t k) const {
+    return CoordinatesOfRow(rows, columns, k);
   }
 };
 
-template <typename T>
-struct BoxAxes {
-  Axis<T> y;
-  Axis<T> x;
-
-  bool finite() const { return y.finite && x.finite; }
-};
-
-template <typename T>
-BoxAxes<T> MakeBoxAxes(const Params& params, const T* coordinates) {
-  const T scale = static_cast<T>(params.spatial_scale);
-  return {MakeAxis(coordinates[1], coordinates[3], scale, params.pooled_height,
-                   params.sampling_ratio, params.aligned),
-          MakeAxis(coordinates[0], coordinates[2], scale, params.pooled_width,
-                   params.sampling_ratio, params.aligned)};
-}
-
-// What the sum of a bin's samples is to be divided by for their average.
-template <typename W, typename T>
-W SamplesPerBin(const BoxAxes<T>& axes) {
-  const W samples = W(axes.y.grid) * W(axes.x.grid);
-  return samples > 1 ? samples : 1;
-}
-
-// Fills `image` [count]. Returns -1, or the first row whose index is not in
-// [0, batch); a NaN is not. Fractions are cut off, as torchvision does.
-template <typename T, typename Index>
-int64_t ResolveImages(BoxForm form, const T* rows, int64_t count,
-                      const Index* box_indices, int64_t batch, int64_t* image) {
-  switch (form) {
-    case BoxForm::kIndexed:
-      for (int64_t k = 0; k < count; ++k) {
-        const T index = rows[k * 5];
-        if (!(index >= T(0) && index < T(batch))) return k;
-        image[k] = static_cast<int64_t>(index);
-      }
-      break;
-    case BoxForm::kSeparate:
-      for (int64_t k = 0; k < count; ++k) {
-        if (box_indices[k] < 0 || box_indices[k] >= batch) return k;
-        image[k] = box_indices[k];
-      }
-      break;
-    case BoxForm::kDense: {
-      const int64_t per_image = batch > 0 ? count / batch : 0;
-      for (int64_t n = 0, k = 0; n < batch; ++n) {
-        for (int64_t m = 0; m < per_image; ++m) image[k++] = n;
-      }
-      break;
-    }
+// The image of box k, or -1 where its index is not in [0, batch); a NaN is not.
+// Fractions are cut off, as torchvision does.
+template <typename B>
+TF_ROIALIGN_HOST_DEVICE int64_t ImageOfBox(const Boxes<B>& boxes, int64_t k,
+                                           int64_t batch) {
+  int64_t image;
+  if (boxes.form == BoxForm::kIndexed) {
+    const B index = boxes.rows[k * boxes.columns];
+    if (!(index >= B(0) && index < B(batch))) return -1;
+    image = static_cast<int64_t>(index);
+  } else if (boxes.form == BoxForm::kDense) {
+    image = batch > 0 ? k / (boxes.count / batch) : -1;
+  } else if (boxes.indices_are_64_bit) {
+    image = static_cast<const int64_t*>(boxes.box_indices)[k];
+  } else {
+    image = static_cast<const int32_t*>(boxes.box_indices)[k];
   }
-  return -1;
+  return image >= 0 && image < batch ? image : -1;
+}
+
+// The map of box k, or -1 where its index is not in [0, maps).
+template <typename B>
+TF_ROIALIGN_HOST_DEVICE int MapOfBox(const Boxes<B>& boxes, int64_t k,
+                                     int maps) {
+  const int map = boxes.map_indices == nullptr ? 0 : boxes.map_indices[k];
+  return map >= 0 && map < maps ? map : -1;
+}
+
+// Writes the gradient of box k: an image index has none.
+template <typename B>
+TF_ROIALIGN_HOST_DEVICE void WriteBoxGrad(const double grad[kCoordinates],
+                                          int64_t columns, int64_t k,
+                                          B* grad_boxes) {
+  B* const to = CoordinatesOfRow(grad_boxes, columns, k);
+  for (B* other = grad_boxes + k * columns; other < to; ++other) *other = B(0);
+  for (int i = 0; i < kCoordinates; ++i) to[i] = static_cast<B>(grad[i]);
 }
 
 }  // namespace tf_roialign

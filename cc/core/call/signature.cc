@@ -1,38 +1,20 @@
 #include "cc/core/call/signature.h"
 
-#include <cmath>
-#include <cstdio>
-#include <limits>
+#include <string>
+
+#include "cc/core/call/texts.h"
 
 namespace tf_roialign {
 namespace {
-
-std::string SizeName(int64_t size, const char* unknown) {
-  return size == kUnknown ? unknown : std::to_string(size);
-}
-
-// "[2, M, 4]": sizes that are not known go by their names.
-std::string Named(std::initializer_list<std::string> names) {
-  std::string text = "[";
-  for (const std::string& name : names) {
-    if (text.size() > 1) text += ", ";
-    text += name;
-  }
-  return text + "]";
-}
-
-std::string Number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%g", value);
-  return text;
-}
 
 bool Differ(int64_t a, int64_t b) {
   return a != kUnknown && b != kUnknown && a != b;
 }
 
-bool IsOneOf(int64_t size, int64_t a, int64_t b) {
-  return size == kUnknown || size == a || size == b;
+bool MayBe(int64_t size, int64_t wanted) { return !Differ(size, wanted); }
+
+void Learn(int64_t from, int64_t* size) {
+  if (*size == kUnknown) *size = from;
 }
 
 int64_t Product(int64_t a, int64_t b) {
@@ -44,269 +26,307 @@ int64_t Product(int64_t a, int64_t b) {
   return product;
 }
 
-}  // namespace
+// Where the axes are in [N, H, W, C] or [N, C, H, W], or in what is pooled.
+struct Axes {
+  explicit Axes(const Params& params)
+      : nhwc(params.data_format == Layout::kNHWC),
+        height(nhwc ? 1 : 2),
+        width(height + 1),
+        channels(nhwc ? 3 : 1) {}
 
-std::string Shape::ToString() const {
-  if (rank == kUnknown) return "a shape of unknown rank";
-  std::string text = "[";
-  for (int i = 0; i < rank && i < kMaxDims; ++i) {
-    if (i > 0) text += ", ";
-    text += SizeName(dims[i], "?");
-  }
-  return text + (rank > kMaxDims ? ", ...]" : "]");
-}
+  bool nhwc;
+  int height;
+  int width;
+  int channels;
+};
 
-Shape Signature::Output(const Params& params) const {
-  if (!form_known) return Shape();
-  Shape shape;
-  shape.rank = 0;
-  if (form == BoxForm::kDense) {
-    shape.Append(sizes.batch);
-    shape.Append(boxes_per_image);
-  } else {
-    shape.Append(sizes.boxes);
-  }
-  if (params.layout == Layout::kNCHW) shape.Append(sizes.channels);
-  shape.Append(params.pooled_height);
-  shape.Append(params.pooled_width);
-  if (params.layout == Layout::kNHWC) shape.Append(sizes.channels);
-  return shape;
-}
-
-Shape Signature::Boxes() const {
-  if (!form_known) return Shape();
-  if (form == BoxForm::kDense) return {sizes.batch, boxes_per_image, 4};
-  return {sizes.boxes, columns};
-}
-
-std::string CheckParams(const Params& params) {
-  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
-  if (params.pooled_height < 1 || params.pooled_width < 1) {
-    return BadOutputSize({params.pooled_height, params.pooled_width});
-  }
-  if (params.pooled_height > kMax || params.pooled_width > kMax) {
-    return "`output_size` must be less than 2^31, got " +
-           Shape({params.pooled_height, params.pooled_width}).ToString();
-  }
-  if (!(std::isfinite(params.spatial_scale) && params.spatial_scale > 0)) {
-    return "`spatial_scale` must be finite and greater than 0, got " +
-           Number(params.spatial_scale);
-  }
-  if (params.sampling_ratio > kMax) {
-    return "`sampling_ratio` must be less than 2^31, got " +
-           std::to_string(params.sampling_ratio);
-  }
-  return "";
-}
-
-std::string BadOutputSize(const Shape& output_size) {
-  return "`output_size` must be two integers of at least 1, got " +
-         output_size.ToString();
-}
-
-std::string CheckInputs(const Params& params, const Shape& features,
-                        const Shape& boxes, const Shape& box_indices,
+void LearnBoxesPerImage(int64_t batch, int64_t boxes_per_image,
                         Signature* signature) {
-  Sizes& sizes = signature->sizes;
-  const bool nhwc = params.layout == Layout::kNHWC;
-  if (features.rank != kUnknown) {
-    if (features.rank != 4) {
-      return std::string("`features` must have shape ") +
-             (nhwc ? "[N, H, W, C]" : "[N, C, H, W]") + ", got " +
-             features.ToString();
-    }
-    sizes.batch = features.dims[0];
-    sizes.height = features.dims[nhwc ? 1 : 2];
-    sizes.width = features.dims[nhwc ? 2 : 3];
-    sizes.channels = features.dims[nhwc ? 3 : 1];
-  }
+  signature->form = BoxForm::kDense;
+  signature->columns = kCoordinates;
+  Learn(batch, &signature->sizes.batch);
+  Learn(boxes_per_image, &signature->boxes_per_image);
+  signature->sizes.boxes =
+      Product(signature->sizes.batch, signature->boxes_per_image);
+}
 
+Status CheckFeatures(const Params& params, const Shape& features,
+                     Signature* signature) {
+  if (features.rank == kUnknown) return {};
+  const Axes axes(params);
+  if (features.rank != 4) {
+    return Status::InvalidArgument(
+        std::string("`features` must have shape ") +
+        (axes.nhwc ? "[N, H, W, C]" : "[N, C, H, W]") + ", got " +
+        features.ToString());
+  }
+  signature->sizes.batch = features.dims[0];
+  signature->height = features.dims[axes.height];
+  signature->width = features.dims[axes.width];
+  signature->sizes.channels = features.dims[axes.channels];
+  return {};
+}
+
+Status CheckDenseBoxes(const Shape& boxes, Signature* signature) {
+  const int64_t batch = signature->sizes.batch;
+  if (Differ(boxes.dims[0], batch)) {
+    return Status::InvalidArgument(
+        "`boxes` must have shape " + Named({SizeName(batch, "N"), "M", "4"}) +
+        ", one row of boxes per image, got " + boxes.ToString());
+  }
+  LearnBoxesPerImage(boxes.dims[0], boxes.dims[1], signature);
+  return {};
+}
+
+// Both matrix forms pool alike; which it is need not be known. `indices`: how
+// many there are.
+Status CheckBoxMatrix(const Shape& boxes, const Shape& box_indices,
+                      int64_t indices, Signature* signature) {
+  signature->columns = boxes.dims[1];
+  if (boxes.dims[1] == kUnknown && indices != kUnknown && boxes.dims[0] > 0) {
+    signature->columns = indices > 0 ? kCoordinates : kCoordinates + 1;
+  }
+  const bool separate = signature->columns == kCoordinates || indices > 0;
+  signature->form = separate ? BoxForm::kSeparate : BoxForm::kIndexed;
+  signature->sizes.boxes = boxes.dims[0];
+  if (!separate) return {};
+  if (Differ(boxes.dims[0], indices)) {
+    const std::string wanted = Named({std::to_string(boxes.dims[0])});
+    if (indices == 0) {
+      return Status::InvalidArgument("`boxes` of shape " + boxes.ToString() +
+                                     " need `box_indices` of shape " + wanted +
+                                     ", got [0]");
+    }
+    return Status::InvalidArgument("`box_indices` must have shape " + wanted +
+                                   ", one image index per box, got " +
+                                   box_indices.ToString());
+  }
+  Learn(indices, &signature->sizes.boxes);
+  return {};
+}
+
+Status CheckBoxes(const Shape& boxes, const Shape& box_indices,
+                  Signature* signature) {
   int64_t indices = kUnknown;
   if (box_indices.rank != kUnknown) {
     if (box_indices.rank != 1) {
-      return "`box_indices` must have shape [K], got " + box_indices.ToString();
+      return Status::InvalidArgument("`box_indices` must have shape [K], got " +
+                                     box_indices.ToString());
     }
     indices = box_indices.dims[0];
   }
-
   if (boxes.rank == kUnknown) {
     // With indices the boxes can only be [K, 4].
     if (indices > 0) {
       signature->form_known = true;
       signature->form = BoxForm::kSeparate;
-      signature->columns = 4;
-      sizes.boxes = indices;
+      signature->columns = kCoordinates;
+      signature->sizes.boxes = indices;
     }
-  } else {
-    const bool is_matrix = boxes.rank == 2 && IsOneOf(boxes.dims[1], 4, 5);
-    const bool is_dense = boxes.rank == 3 && IsOneOf(boxes.dims[2], 4, 4);
-    if (!is_matrix && !is_dense) {
-      return "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " +
-             boxes.ToString();
-    }
-    if (indices > 0 && (is_dense || boxes.dims[1] == 5)) {
-      return "`boxes` must have shape [K, 4] when `box_indices` is given, "
-             "got " +
-             boxes.ToString();
-    }
-    signature->form_known = true;
-    if (is_dense) {
-      signature->form = BoxForm::kDense;
-      signature->columns = 4;
-      if (Differ(boxes.dims[0], sizes.batch)) {
-        return "`boxes` must have shape " +
-               Named({SizeName(sizes.batch, "N"), "M", "4"}) +
-               ", one row of boxes per image, got " + boxes.ToString();
-      }
-      if (sizes.batch == kUnknown) sizes.batch = boxes.dims[0];
-      signature->boxes_per_image = boxes.dims[1];
-      sizes.boxes = Product(sizes.batch, signature->boxes_per_image);
-    } else {
-      // Both matrix forms pool alike; which it is need not be known.
-      signature->columns = boxes.dims[1];
-      if (boxes.dims[1] == kUnknown && indices != kUnknown &&
-          boxes.dims[0] > 0) {
-        signature->columns = indices > 0 ? 4 : 5;
-      }
-      const bool separate = signature->columns == 4 || indices > 0;
-      signature->form = separate ? BoxForm::kSeparate : BoxForm::kIndexed;
-      sizes.boxes = boxes.dims[0];
-      if (separate) {
-        if (Differ(boxes.dims[0], indices)) {
-          if (indices == 0) {
-            return "`boxes` of shape " + boxes.ToString() +
-                   " need `box_indices` of shape " +
-                   Named({std::to_string(boxes.dims[0])}) + ", got [0]";
-          }
-          return "`box_indices` must have shape " +
-                 Named({std::to_string(boxes.dims[0])}) +
-                 ", one image index per box, got " + box_indices.ToString();
-        }
-        if (sizes.boxes == kUnknown) sizes.boxes = indices;
-      }
-    }
+    return {};
   }
-
-  if (sizes.boxes > 0 && (sizes.height == 0 || sizes.width == 0)) {
-    return "`features` must have a height and width of at least 1 when there "
-           "are boxes, got " +
-           features.ToString();
+  const bool is_matrix =
+      boxes.rank == 2 && (MayBe(boxes.dims[1], kCoordinates) ||
+                          MayBe(boxes.dims[1], kCoordinates + 1));
+  const bool is_dense = boxes.rank == 3 && MayBe(boxes.dims[2], kCoordinates);
+  if (!is_matrix && !is_dense) {
+    return Status::InvalidArgument(
+        "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " +
+        boxes.ToString());
   }
-  return "";
+  if (indices > 0 && (is_dense || boxes.dims[1] == kCoordinates + 1)) {
+    return Status::InvalidArgument(
+        "`boxes` must have shape [K, 4] when `box_indices` is given, got " +
+        boxes.ToString());
+  }
+  signature->form_known = true;
+  return is_dense ? CheckDenseBoxes(boxes, signature)
+                  : CheckBoxMatrix(boxes, box_indices, indices, signature);
 }
 
-std::string CheckGradOutput(const Params& params, const Shape& grad_output,
-                            Signature* signature) {
-  if (grad_output.rank == kUnknown) return "";
+Status CheckMapIsNotEmpty(const Shape& features, const Signature& signature) {
+  if (signature.sizes.boxes <= 0 ||
+      (signature.height != 0 && signature.width != 0)) {
+    return {};
+  }
+  return Status::InvalidArgument(EmptyMap().text() + ", got " +
+                                 features.ToString());
+}
+
+// Learns the form and the number of boxes and of channels where they were not
+// known.
+Status CheckGradOutput(const Params& params, const Shape& grad_output,
+                       Signature* signature) {
+  if (grad_output.rank == kUnknown) return {};
   Sizes& sizes = signature->sizes;
-  const bool nhwc = params.layout == Layout::kNHWC;
+  const Axes axes(params);
   const int rank = grad_output.rank;
   const bool dense =
       signature->form_known ? signature->form == BoxForm::kDense : rank == 5;
-  const int64_t* pooled = grad_output.dims + (dense ? 2 : 1) + (nhwc ? 0 : 1);
-  const int64_t* channels = nhwc ? pooled + 2 : pooled - 1;
+  const int64_t* dims = grad_output.dims;
+  const int64_t* of_box = dims + (dense ? 1 : 0);  // as if K were here alone
 
   bool right = rank == (dense ? 5 : 4) &&
-               !Differ(pooled[0], params.pooled_height) &&
-               !Differ(pooled[1], params.pooled_width) &&
-               !Differ(*channels, sizes.channels);
+               !Differ(of_box[axes.height], params.pooled_height()) &&
+               !Differ(of_box[axes.width], params.pooled_width()) &&
+               !Differ(of_box[axes.channels], sizes.channels);
   if (right && dense) {
-    right = !Differ(grad_output.dims[0], sizes.batch) &&
-            !Differ(grad_output.dims[1], signature->boxes_per_image);
+    right = !Differ(dims[0], sizes.batch) &&
+            !Differ(dims[1], signature->boxes_per_image);
   } else if (right) {
-    right = !Differ(grad_output.dims[0], sizes.boxes);
+    right = !Differ(dims[0], sizes.boxes);
   }
   if (!right) {
     const std::string boxes =
         dense ? SizeName(sizes.batch, "N") + ", " +
                     SizeName(signature->boxes_per_image, "M")
               : SizeName(sizes.boxes, "K");
-    const std::string bins = std::to_string(params.pooled_height) + ", " +
-                             std::to_string(params.pooled_width);
-    const std::string name = SizeName(sizes.channels, "C");
-    return "`grad_output` must have shape " +
-           (nhwc ? Named({boxes, bins, name}) : Named({boxes, name, bins})) +
-           ", got " + grad_output.ToString();
+    const std::string bins = std::to_string(params.pooled_height()) + ", " +
+                             std::to_string(params.pooled_width());
+    const std::string channels = SizeName(sizes.channels, "C");
+    return Status::InvalidArgument("`grad_output` must have shape " +
+                                   (axes.nhwc
+                                        ? Named({boxes, bins, channels})
+                                        : Named({boxes, channels, bins})) +
+                                   ", got " + grad_output.ToString());
   }
 
-  if (sizes.channels == kUnknown) sizes.channels = *channels;
+  Learn(of_box[axes.channels], &sizes.channels);
   if (dense) {
-    if (sizes.batch == kUnknown) sizes.batch = grad_output.dims[0];
-    if (signature->boxes_per_image == kUnknown) {
-      signature->boxes_per_image = grad_output.dims[1];
-    }
-    sizes.boxes = Product(sizes.batch, signature->boxes_per_image);
-    signature->form = BoxForm::kDense;
-    signature->columns = 4;
-  } else if (sizes.boxes == kUnknown) {
-    sizes.boxes = grad_output.dims[0];
+    LearnBoxesPerImage(dims[0], dims[1], signature);
+  } else {
+    Learn(dims[0], &sizes.boxes);
   }
   signature->form_known = true;
-  return "";
+  return {};
 }
 
-std::string CheckDirection(const Shape& boxes, const Shape& direction) {
-  bool right = true;
-  if (boxes.rank != kUnknown && direction.rank != kUnknown) {
-    right = boxes.rank == direction.rank;
-    for (int i = 0; right && i < boxes.rank; ++i) {
-      right = !Differ(boxes.dims[i], direction.dims[i]);
+Status CheckDirection(const Shape& boxes, const Shape& direction) {
+  if (boxes.rank == kUnknown || direction.rank == kUnknown) return {};
+  bool right = boxes.rank == direction.rank;
+  for (int i = 0; right && i < boxes.rank; ++i) {
+    right = !Differ(boxes.dims[i], direction.dims[i]);
+  }
+  if (right) return {};
+  return Status::InvalidArgument(
+      "`direction` must have the shape of `boxes`, " + boxes.ToString() +
+      ", got " + direction.ToString());
+}
+
+Status CheckFeaturesShape(const Shape& shape) {
+  if (shape.rank == kUnknown || (shape.rank == 1 && MayBe(shape.dims[0], 4))) {
+    return {};
+  }
+  return Status::InvalidArgument("`features_shape` must have shape [4], got " +
+                                 shape.ToString());
+}
+
+Status CheckScalar(Input input, const Shape& shape) {
+  if (shape.rank == kUnknown || shape.rank == 0) return {};
+  return Status::InvalidArgument(std::string("`") + NameOf(input) +
+                                 "` must be a scalar, got shape " +
+                                 shape.ToString());
+}
+
+}  // namespace
+
+Shape Signature::Pooled(const Params& params) const {
+  if (!form_known) return Shape();
+  Shape shape({});
+  if (form == BoxForm::kDense) {
+    shape.Append(sizes.batch);
+    shape.Append(boxes_per_image);
+  } else {
+    shape.Append(sizes.boxes);
+  }
+  if (params.data_format == Layout::kNCHW) shape.Append(sizes.channels);
+  shape.Append(params.pooled_height());
+  shape.Append(params.pooled_width());
+  if (params.data_format == Layout::kNHWC) shape.Append(sizes.channels);
+  return shape;
+}
+
+Shape Signature::Features(const Params& params) const {
+  return params.data_format == Layout::kNHWC
+             ? Shape({sizes.batch, height, width, sizes.channels})
+             : Shape({sizes.batch, sizes.channels, height, width});
+}
+
+Shape Signature::BoxRows() const {
+  if (!form_known) return Shape();
+  if (form == BoxForm::kDense) {
+    return {sizes.batch, boxes_per_image, kCoordinates};
+  }
+  return {sizes.boxes, columns};
+}
+
+Shape Signature::OutputShape(Op op, const Params& params) const {
+  switch (InfoOf(op).output) {
+    case Output::kPooled:
+      return Pooled(params);
+    case Output::kFeatures:
+      return Features(params);
+    case Output::kBoxes:
+      return BoxRows();
+  }
+  return Shape();
+}
+
+Status CheckShapes(Op op, const Params& params, const InputShapes& shapes,
+                   Signature* signature) {
+  const OpInfo info = InfoOf(op);
+  if (info.Has(Input::kFeaturesShape)) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckFeaturesShape(shapes[Input::kFeaturesShape]));
+  }
+  const Shape& features = shapes[Input::kFeatures];
+  const Shape& boxes = shapes[Input::kBoxes];
+  TF_ROIALIGN_RETURN_IF_ERROR(CheckFeatures(params, features, signature));
+  TF_ROIALIGN_RETURN_IF_ERROR(
+      CheckBoxes(boxes, shapes[Input::kBoxIndices], signature));
+  TF_ROIALIGN_RETURN_IF_ERROR(CheckMapIsNotEmpty(features, *signature));
+  if (info.Has(Input::kGradOutput)) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckGradOutput(params, shapes[Input::kGradOutput], signature));
+  }
+  if (info.Has(Input::kDirection)) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckDirection(boxes, shapes[Input::kDirection]));
+  }
+  for (const Input input : {Input::kScale, Input::kZeroPoint}) {
+    if (info.Has(input)) {
+      TF_ROIALIGN_RETURN_IF_ERROR(CheckScalar(input, shapes[input]));
     }
   }
-  return right ? ""
-               : "`direction` must have the shape of `boxes`, " +
-                     boxes.ToString() + ", got " + direction.ToString();
+  return {};
 }
 
-std::string CheckFeaturesShape(const Shape& shape, const int64_t* sizes,
-                               Shape* features) {
-  if (shape.rank != kUnknown && (shape.rank != 1 || Differ(shape.dims[0], 4))) {
-    return "`features_shape` must have shape [4], got " + shape.ToString();
-  }
-  if (sizes == nullptr) return "";
+Status ReadFeaturesShape(const Shape& shape, const int64_t* sizes,
+                         Shape* features) {
+  TF_ROIALIGN_RETURN_IF_ERROR(CheckFeaturesShape(shape));
+  *features = Shape({sizes[0], sizes[1], sizes[2], sizes[3]});
   for (int i = 0; i < 4; ++i) {
     if (sizes[i] < 0) {
-      return "`features_shape` must hold 4 non-negative sizes, got " +
-             Named({std::to_string(sizes[0]), std::to_string(sizes[1]),
-                    std::to_string(sizes[2]), std::to_string(sizes[3])});
+      return Status::InvalidArgument(
+          "`features_shape` must hold 4 non-negative sizes, got " +
+          Named({std::to_string(sizes[0]), std::to_string(sizes[1]),
+                 std::to_string(sizes[2]), std::to_string(sizes[3])}));
     }
   }
-  *features = Shape({sizes[0], sizes[1], sizes[2], sizes[3]});
-  return "";
+  return {};
 }
 
-std::string OutOfMemory(const Params& params) {
-  return "There is not enough memory for the scratch space of RoIAlign with "
-         "`output_size` " +
-         Shape({params.pooled_height, params.pooled_width}).ToString();
+Status EmptyMap() {
+  return Status::InvalidArgument(
+      "`features` must have a height and width of at least 1 when there are "
+      "boxes");
 }
 
-std::string CheckScalar(const char* name, const Shape& shape) {
-  if (shape.rank == kUnknown || shape.rank == 0) return "";
-  return std::string("`") + name + "` must be a scalar, got shape " +
-         shape.ToString();
-}
-
-std::string CheckQuantization(float scale, int64_t zero_point, int64_t lowest,
-                              int64_t highest) {
-  if (!(std::isfinite(scale) && scale > 0)) {
-    return "`scale` must be finite and greater than 0, got " + Number(scale);
-  }
-  if (zero_point < lowest || zero_point > highest) {
-    return "`zero_point` must be in [" + std::to_string(lowest) + ", " +
-           std::to_string(highest) + "], got " + std::to_string(zero_point);
-  }
-  return "";
-}
-
-std::string BadImageIndex(BoxForm form, int64_t row, const std::string& value,
-                          int64_t batch) {
-  const std::string range =
-      "must be in [0, " + std::to_string(batch) + "), got " + value;
-  if (form == BoxForm::kIndexed) {
-    return "`boxes[" + std::to_string(row) + ", 0]`, an image index, " + range;
-  }
-  return "`box_indices[" + std::to_string(row) + "]`, an image index, " + range;
+Status OutOfMemory(const Params& params) {
+  return Status::ResourceExhausted(
+      "There is not enough memory for the scratch space of RoIAlign with "
+      "`output_size` " +
+      Shape({params.pooled_height(), params.pooled_width()}).ToString());
 }
 
 }  // namespace tf_roialign

@@ -6,40 +6,27 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
-#include "cc/core/call/boxes.h"
-#include "cc/core/call/params.h"
 #include "cc/core/base/span.h"
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/call/params.h"
+#include "cc/core/cpu/box_table.h"
+#include "cc/core/cpu/tuning.h"
+#include "cc/core/geometry/box_axes.h"
+#include "cc/core/geometry/touched_pixels.h"
 
 namespace tf_roialign {
 
-// Pixels that the samples of an axis may touch; none: an empty span.
-template <typename B>
-Span TouchedPixels(const Axis<B>& axis, int64_t pooled, int64_t length) {
-  if (axis.grid <= 0) return {};
-  // The coordinates of all samples lie between those of the first and the last,
-  // up to rounding, for which a pixel is added on either side.
-  const B a = SampleCoordinate(axis, 0, 0);
-  const B b = SampleCoordinate(axis, pooled - 1, axis.grid - 1);
-  const B slack = B(1) + (std::abs(a) + std::abs(b)) * 4 *
-                             std::numeric_limits<B>::epsilon();
-  const B low = std::min(a, b) - slack;
-  const B high = std::max(a, b) + slack + B(1);
-  if (!(low <= B(length)) || !(high >= B(-1))) return {};
-  return {low > B(0) ? static_cast<int64_t>(low) : 0,
-          high < B(length - 1) ? static_cast<int64_t>(high) + 1 : length};
-}
-
-// Boxes of an image stand together, neighbours on the map one after the other,
-// so that the second finds in cache what the first has brought in. Shares are
-// runs of boxes that cost about the same: an adaptive box of 800 pixels is not
-// one of 8.
+// Boxes of an image of a map stand together, neighbours on it one after the
+// other, so that the second finds in cache what the first has brought in.
+// Shares are runs of boxes that cost about the same: an adaptive box of 800
+// pixels is not one of 8.
 class BoxSchedule {
  public:
   struct Entry {
     int64_t box;
+    int map;
     int64_t image;
     bool finite;
     // The window: what the box's samples may touch.
@@ -52,39 +39,47 @@ class BoxSchedule {
 
     bool touches_map() const { return !rows.empty() && !columns.empty(); }
     bool operator<(const Entry& other) const {
+      if (map != other.map) return map < other.map;
       if (image != other.image) return image < other.image;
       if (place != other.place) return place < other.place;
       return box < other.box;
     }
   };
 
-  template <typename B>
+  template <typename T, typename B>
   BoxSchedule(const Params& params, const Sizes& sizes,
-              const BoxTable<B>& boxes) {
-    entries_.reserve(boxes.count);
-    for (int64_t k = 0; k < boxes.count; ++k) {
-      entries_.push_back(MakeEntry(params, sizes, boxes, k));
-      cost_ += entries_.back().cost;
-      edge_pixels_ +=
-          double(entries_[k].rows.length() + entries_[k].columns.length());
-      window_pixels_ += double(entries_[k].rows.length()) *
-                        double(entries_[k].columns.length());
+              const FeatureMaps<T>& maps, const BoxTable<B>& boxes)
+      : batch_(sizes.batch) {
+    entries_.reserve(boxes.count());
+    for (int64_t k = 0; k < boxes.count(); ++k) {
+      const FeatureMap<T>& map = maps[boxes.map(k)];
+      entries_.push_back(MakeEntry(params, sizes.channels, map, boxes, k));
+      const Entry& entry = entries_.back();
+      cost_ += entry.cost;
+      edge_pixels_ += double(entry.rows.length() + entry.columns.length());
+      window_pixels_ +=
+          double(entry.rows.length()) * double(entry.columns.length());
     }
     std::sort(entries_.begin(), entries_.end());
 
-    image_begin_.assign(sizes.batch + 1, 0);
-    for (const Entry& entry : entries_) ++image_begin_[entry.image + 1];
-    for (int64_t n = 0; n < sizes.batch; ++n) {
-      image_begin_[n + 1] += image_begin_[n];
+    image_begin_.assign(maps.count() * batch_ + 1, 0);
+    for (const Entry& entry : entries_) {
+      ++image_begin_[entry.map * batch_ + entry.image + 1];
+    }
+    for (size_t i = 1; i < image_begin_.size(); ++i) {
+      image_begin_[i] += image_begin_[i - 1];
     }
     CutShares();
   }
 
   const std::vector<Entry>& entries() const { return entries_; }
-  const Entry* begin(int64_t image) const {
-    return entries_.data() + image_begin_[image];
+  // The boxes of an image of a map.
+  const Entry* begin(int map, int64_t image) const {
+    return entries_.data() + image_begin_[map * batch_ + image];
   }
-  const Entry* end(int64_t image) const { return begin(image + 1); }
+  const Entry* end(int map, int64_t image) const {
+    return entries_.data() + image_begin_[map * batch_ + image + 1];
+  }
 
   int64_t shares() const { return int64_t(share_begin_.size()) - 1; }
   double share_cost() const { return cost_ / double(shares()); }
@@ -100,30 +95,29 @@ class BoxSchedule {
   double window_pixels() const { return window_pixels_; }
 
  private:
-  // Enough that the last ones to be taken are short.
-  static constexpr int64_t kShares = 64;
-  static constexpr int64_t kCell = 8;  // pixels
-
-  template <typename B>
-  static Entry MakeEntry(const Params& params, const Sizes& sizes,
-                         const BoxTable<B>& boxes, int64_t k) {
-    const BoxAxes<B> axes = MakeBoxAxes(params, boxes.coordinates(k));
-    Entry entry{k, boxes.image[k], axes.finite(), {}, {}, 0, 500};
+  template <typename T, typename B>
+  static Entry MakeEntry(const Params& params, int64_t channels,
+                         const FeatureMap<T>& map, const BoxTable<B>& boxes,
+                         int64_t k) {
+    const BoxAxes<B> axes = MakeBoxAxes(params, map, boxes.coordinates(k));
+    Entry entry{k, boxes.map(k), boxes.image(k), axes.finite(), {}, {},
+                0, kBoxCost};
     double taps = 0;
     if (entry.finite) {
-      entry.rows = TouchedPixels(axes.y, params.pooled_height, sizes.height);
-      entry.columns = TouchedPixels(axes.x, params.pooled_width, sizes.width);
+      entry.rows = TouchedPixels(axes.y, params.pooled_height(), map.height);
+      entry.columns = TouchedPixels(axes.x, params.pooled_width(), map.width);
       entry.place = MortonCode(Cell(entry.rows), Cell(entry.columns));
-      taps = CountTaps(axes.y, params.pooled_height, entry.rows) *
-             CountTaps(axes.x, params.pooled_width, entry.columns);
+      taps = CountTaps(axes.y, params.pooled_height(), entry.rows) *
+             CountTaps(axes.x, params.pooled_width(), entry.columns);
     }
-    const double bins = double(params.pooled_height) * params.pooled_width;
-    entry.cost += 0.08 * double(sizes.channels) * (taps + 2 * bins);
+    const double bins =
+        double(params.pooled_height()) * double(params.pooled_width());
+    entry.cost += kTapCost * double(channels) * (taps + 2 * bins);
     return entry;
   }
 
   static uint32_t Cell(const Span& span) {
-    return static_cast<uint32_t>((span.first + span.last) / 2 / kCell);
+    return static_cast<uint32_t>((span.begin + span.end) / 2 / kNeighbourCell);
   }
 
   // Interleaves the bits of two coordinates: what is near on the curve is near
@@ -151,7 +145,7 @@ class BoxSchedule {
 
   void CutShares() {
     const int64_t count = int64_t(entries_.size());
-    const int64_t shares = std::min(count, kShares);
+    const int64_t shares = std::min(count, kBoxShares);
     share_begin_.push_back(0);
     double cost = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -164,8 +158,9 @@ class BoxSchedule {
     if (share_begin_.back() < count) share_begin_.push_back(count);
   }
 
+  int64_t batch_;
   std::vector<Entry> entries_;
-  std::vector<int64_t> image_begin_;
+  std::vector<int64_t> image_begin_;  // [maps * batch + 1]
   std::vector<int64_t> share_begin_;
   double cost_ = 0;
   double edge_pixels_ = 0;

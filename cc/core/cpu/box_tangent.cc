@@ -1,14 +1,17 @@
 #include "cc/core/cpu/box_tangent.h"
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <vector>
 
 #include "cc/core/cpu/aligned_vector.h"
-#include "cc/core/cpu/axis_taps.h"
+#include "cc/core/cpu/box_table.h"
+#include "cc/core/cpu/box_taps.h"
+#include "cc/core/cpu/checked_call.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/tiling.h"
+#include "cc/core/dtypes/fillers.h"
+#include "cc/core/geometry/box_axes.h"
 
 namespace tf_roialign {
 namespace {
@@ -18,20 +21,17 @@ namespace {
 template <typename W>
 class MovedTaps {
  public:
-  template <typename B>
-  void Build(const Params& params, const Sizes& sizes, const BoxAxes<B>& axes,
-             const B* direction) {
-    const B scale = static_cast<B>(params.spatial_scale);
-    y_.BuildWithSlopes(axes.y, params.pooled_height, sizes.height, scale);
-    x_.BuildWithSlopes(axes.x, params.pooled_width, sizes.width, scale);
-    Move(y_.view(), params.pooled_height, direction[1], direction[3], &dy_);
-    Move(x_.view(), params.pooled_width, direction[0], direction[2], &dx_);
+  template <typename Any, typename B>
+  void Build(const Params& params, const FeatureMap<Any>& map,
+             const BoxAxes<B>& axes, const B* direction) {
+    taps_ = builder_.BuildWithSlopes(params, map, axes);
+    Move(taps_.y, taps_.pooled_height, direction[kY1], direction[kY2], &dy_);
+    Move(taps_.x, taps_.pooled_width, direction[kX1], direction[kX2], &dx_);
   }
 
   // The two products.
-  BoxTaps<W> product(int i, const Params& params) const {
-    BoxTaps<W> taps = {params.pooled_height, params.pooled_width, y_.view(),
-                       x_.view()};
+  BoxTaps<W> product(int i) const {
+    BoxTaps<W> taps = taps_;
     (i == 0 ? taps.y.weight : taps.x.weight) = i == 0 ? dy_.data() : dx_.data();
     return taps;
   }
@@ -47,17 +47,22 @@ class MovedTaps {
     }
   }
 
-  AxisTaps<W> y_;
-  AxisTaps<W> x_;
+  BoxTapsBuilder<W> builder_;
+  BoxTaps<W> taps_;
   std::vector<W> dy_;
   std::vector<W> dx_;
 };
 
-std::vector<std::vector<int64_t>> BoxesOfImages(const int64_t* image,
-                                                int64_t count, int64_t batch) {
-  std::vector<std::vector<int64_t>> boxes(batch);
-  for (int64_t k = 0; k < count; ++k) boxes[image[k]].push_back(k);
-  return boxes;
+// Boxes by image, in the order given: those of image n of map m at
+// [m * batch + n].
+template <typename B>
+std::vector<std::vector<int64_t>> BoxesOfImages(const BoxTable<B>& boxes,
+                                                int64_t batch, int maps) {
+  std::vector<std::vector<int64_t>> of_image(maps * batch);
+  for (int64_t k = 0; k < boxes.count(); ++k) {
+    of_image[boxes.map(k) * batch + boxes.image(k)].push_back(k);
+  }
+  return of_image;
 }
 
 // `pixels` of all channels, in the layout, as accumulators with channels last.
@@ -69,7 +74,7 @@ class ChannelsLast {
   ChannelsLast(SimdLevel level, const Params& params, int64_t channels,
                int64_t pixels)
       : kernels_(GetCpuKernels<T>(level)),
-        nhwc_(params.layout == Layout::kNHWC),
+        nhwc_(params.data_format == Layout::kNHWC),
         channels_(channels),
         pixels_(pixels) {}
 
@@ -110,119 +115,136 @@ class ChannelsLast {
   AlignedVector<W> buffer_;
 };
 
-}  // namespace
-
 template <typename T, typename B>
-void RoiAlignBoxTangent(const CpuContext& context, const Params& params,
-                        const Sizes& sizes, const BoxTable<B>& boxes,
-                        const B* direction, const T* features, T* output) {
+void BoxTangent(const CpuContext& context, const Params& params,
+                const Sizes& sizes, const BoxTable<B>& boxes,
+                const B* direction, const FeatureMaps<const T>& maps,
+                T* output) {
   using W = Accumulator<T>;
-  if (boxes.count == 0 || sizes.channels == 0) return;
   const CpuKernels<W>& kernels = GetCpuKernels<W>(context.level);
-  const int64_t plane = sizes.height * sizes.width;
-  const int64_t bins = params.pooled_height * params.pooled_width;
-  const auto of_image = BoxesOfImages(boxes.image, boxes.count, sizes.batch);
-  ChannelsLast<T> map(context.level, params, sizes.channels, plane);
-  for (int64_t n = 0; n < sizes.batch; ++n) {
-    if (of_image[n].empty()) continue;
-    const W* image = map.Load(features + n * plane * sizes.channels);
+  const int64_t channels = sizes.channels;
+  const int64_t bins = params.pooled_height() * params.pooled_width();
+  const auto of_image = BoxesOfImages(boxes, sizes.batch, maps.count());
+  for (size_t i = 0; i < of_image.size(); ++i) {
+    if (of_image[i].empty()) continue;
+    const FeatureMap<const T>& map = maps[int(i / sizes.batch)];
+    ChannelsLast<T> features(context.level, params, channels, map.pixels());
+    const W* image = features.Load(map.data + int64_t(i) % sizes.batch *
+                                                  map.pixels() * channels);
     context.parallel_for(
-        of_image[n].size(), 1000 + 2 * bins * sizes.channels,
-        [&](int64_t first, int64_t last) {
+        of_image[i].size(), 1000 + 2 * bins * channels,
+        [&](int64_t begin, int64_t end) {
           MovedTaps<W> taps;
-          ChannelsLast<T> pooled(context.level, params, sizes.channels, bins);
-          AlignedVector<W> second(bins * sizes.channels);
-          for (int64_t i = first; i < last; ++i) {
-            const int64_t k = of_image[n][i];
-            const auto axes = MakeBoxAxes(params, boxes.coordinates(k));
-            W* sum = pooled.Fill(std::numeric_limits<W>::quiet_NaN());
+          ChannelsLast<T> pooled(context.level, params, channels, bins);
+          AlignedVector<W> second(bins * channels);
+          for (int64_t j = begin; j < end; ++j) {
+            const int64_t k = of_image[i][j];
+            const auto axes = MakeBoxAxes(params, map, boxes.coordinates(k));
+            W* sum = pooled.Fill(NaN<W>());
             if (axes.finite()) {
-              taps.Build(params, sizes, axes,
-                         direction + (k + 1) * boxes.stride - 4);
-              kernels.forward(taps.product(0, params), image,
-                              sizes.width * sizes.channels, sizes.channels,
-                              /*to_codes=*/{}, /*stream=*/false, sum);
-              kernels.forward(taps.product(1, params), image,
-                              sizes.width * sizes.channels, sizes.channels,
-                              /*to_codes=*/{}, /*stream=*/false, second.data());
-              for (size_t j = 0; j < second.size(); ++j) sum[j] += second[j];
+              taps.Build(params, map, axes,
+                         CoordinatesOfRow(direction, boxes.columns(), k));
+              kernels.forward(taps.product(0), image, map.width * channels,
+                              channels, /*to_codes=*/{}, /*stream=*/false, sum);
+              kernels.forward(taps.product(1), image, map.width * channels,
+                              channels, /*to_codes=*/{}, /*stream=*/false,
+                              second.data());
+              for (size_t c = 0; c < second.size(); ++c) sum[c] += second[c];
             }
-            pooled.Store(output + k * bins * sizes.channels);
+            pooled.Store(output + k * bins * channels);
           }
         });
   }
 }
 
 template <typename T, typename B>
-void RoiAlignBoxTangentGrad(const CpuContext& context, const Params& params,
-                            const Sizes& sizes, const BoxTable<B>& boxes,
-                            const B* direction, const T* grad_output,
-                            T* grad_features) {
+void BoxTangentGrad(const CpuContext& context, const Params& params,
+                    const Sizes& sizes, const BoxTable<B>& boxes,
+                    const B* direction, const T* grad_output,
+                    const FeatureMaps<T>& maps) {
   using W = Accumulator<T>;
-  if (sizes.batch == 0 || sizes.height == 0 || sizes.width == 0 ||
-      sizes.channels == 0) {
-    return;
-  }
-  if (boxes.count == 0) {
-    std::fill_n(grad_features,
-                sizes.batch * sizes.height * sizes.width * sizes.channels, T{});
-    return;
-  }
   const CpuKernels<W>& kernels = GetCpuKernels<W>(context.level);
-  const int64_t plane = sizes.height * sizes.width;
-  const int64_t bins = params.pooled_height * params.pooled_width;
-  const auto of_image = BoxesOfImages(boxes.image, boxes.count, sizes.batch);
+  const int64_t channels = sizes.channels;
+  const int64_t bins = params.pooled_height() * params.pooled_width();
+  const auto of_image = BoxesOfImages(boxes, sizes.batch, maps.count());
+  const int64_t images = int64_t(of_image.size());
+  int64_t pixels = 0;
+  for (const FeatureMap<T>& map : maps) pixels = Max(pixels, map.pixels());
   // An image has one owner, which adds its boxes in the order given.
   context.parallel_for(
-      sizes.batch,
-      plane * sizes.channels +
-          boxes.count / sizes.batch * 2 * bins * sizes.channels,
-      [&](int64_t first, int64_t last) {
+      images, pixels * channels + boxes.count() / images * 2 * bins * channels,
+      [&](int64_t begin, int64_t end) {
         MovedTaps<W> taps;
-        PixelTaps<W> y, x;
-        ChannelsLast<T> map(context.level, params, sizes.channels, plane);
-        ChannelsLast<T> pooled(context.level, params, sizes.channels, bins);
-        AlignedVector<W> scratch(params.pooled_width *
-                                 std::min(sizes.channels, kMaxBlockChannels));
-        for (int64_t n = first; n < last; ++n) {
-          W* sum = map.Fill(W(0));
-          for (int64_t k : of_image[n]) {
-            const auto axes = MakeBoxAxes(params, boxes.coordinates(k));
+        BoxPixelTapsBuilder<W> by_pixel;
+        ChannelsLast<T> pooled(context.level, params, channels, bins);
+        AlignedVector<W> scratch(params.pooled_width() *
+                                 std::min(channels, kMaxBlockChannels));
+        for (int64_t i = begin; i < end; ++i) {
+          const FeatureMap<T>& map = maps[int(i / sizes.batch)];
+          if (map.pixels() == 0) continue;
+          const Tile whole = {{0, map.height}, {0, map.width}};
+          ChannelsLast<T> grad(context.level, params, channels, map.pixels());
+          W* sum = grad.Fill(W(0));
+          for (int64_t k : of_image[i]) {
+            const auto axes = MakeBoxAxes(params, map, boxes.coordinates(k));
             if (!axes.finite()) continue;
-            taps.Build(params, sizes, axes,
-                       direction + (k + 1) * boxes.stride - 4);
-            const W* upstream =
-                pooled.Load(grad_output + k * bins * sizes.channels);
-            for (int i = 0; i < 2; ++i) {
-              const BoxTaps<W> product = taps.product(i, params);
-              y.Build(product.y, params.pooled_height);
-              x.Build(product.x, params.pooled_width);
-              const Tile whole = {{0, sizes.height}, {0, sizes.width}};
+            taps.Build(params, map, axes,
+                       CoordinatesOfRow(direction, boxes.columns(), k));
+            const W* upstream = pooled.Load(grad_output + k * bins * channels);
+            for (int product = 0; product < 2; ++product) {
+              by_pixel.Build(taps.product(product));
               kernels.feature_grad(
-                  MakeTilePart({params.pooled_width, y.view(), x.view()},
-                               upstream, whole),
-                  /*next=*/nullptr, sizes.channels,
-                  sizes.width * sizes.channels, sum, scratch.data());
+                  MakeTilePart(by_pixel.view(), upstream, whole),
+                  /*next=*/nullptr, channels, map.width * channels, sum,
+                  scratch.data());
             }
           }
-          map.Store(grad_features + n * plane * sizes.channels);
+          grad.Store(map.data + i % sizes.batch * map.pixels() * channels);
         }
       });
 }
 
-#define TF_ROIALIGN_INSTANTIATE(T, B)                                          \
-  template void RoiAlignBoxTangent<T, B>(const CpuContext&, const Params&,     \
-                                         const Sizes&, const BoxTable<B>&,     \
-                                         const B*, const T*, T*);              \
-  template void RoiAlignBoxTangentGrad<T, B>(const CpuContext&, const Params&, \
-                                             const Sizes&, const BoxTable<B>&, \
-                                             const B*, const T*, T*);
-#define TF_ROIALIGN_INSTANTIATE_BOXES(T) \
-  TF_ROIALIGN_INSTANTIATE(T, float)      \
+}  // namespace
+
+template <typename T, typename B>
+Status RoiAlignBoxTangent(const CpuContext& context, const Params& params,
+                          const Sizes& sizes, const Boxes<B>& boxes,
+                          const B* direction,
+                          const FeatureMaps<const T>& features, T* output) {
+  return WithBoxTable(
+      params, sizes, features, boxes, [&](const BoxTable<B>& table) {
+        if (boxes.count == 0 || sizes.channels == 0) return;
+        BoxTangent(context, params, sizes, table, direction, features, output);
+      });
+}
+
+template <typename T, typename B>
+Status RoiAlignBoxTangentGrad(const CpuContext& context, const Params& params,
+                              const Sizes& sizes, const Boxes<B>& boxes,
+                              const B* direction, const T* grad_output,
+                              const FeatureMaps<T>& grad_features) {
+  return WithBoxTable(params, sizes, grad_features, boxes,
+                      [&](const BoxTable<B>& table) {
+                        if (sizes.channels == 0) return;
+                        if (boxes.count == 0) {
+                          ClearMaps(sizes, grad_features);
+                          return;
+                        }
+                        BoxTangentGrad(context, params, sizes, table, direction,
+                                       grad_output, grad_features);
+                      });
+}
+
+#define TF_ROIALIGN_INSTANTIATE(T, B)                                  \
+  template TF_ROIALIGN_API Status RoiAlignBoxTangent<T, B>(            \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const B*, const FeatureMaps<const T>&, T*);                      \
+  template TF_ROIALIGN_API Status RoiAlignBoxTangentGrad<T, B>(        \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const B*, const T*, const FeatureMaps<T>&);
+#define TF_ROIALIGN_INSTANTIATE_FLOAT(T, ...) \
+  TF_ROIALIGN_INSTANTIATE(T, float)           \
   TF_ROIALIGN_INSTANTIATE(T, double)
-TF_ROIALIGN_INSTANTIATE_BOXES(float)
-TF_ROIALIGN_INSTANTIATE_BOXES(double)
-TF_ROIALIGN_INSTANTIATE_BOXES(Half)
-TF_ROIALIGN_INSTANTIATE_BOXES(BFloat16)
+TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_INSTANTIATE_FLOAT)
 
 }  // namespace tf_roialign

@@ -1,3 +1,5 @@
+#include "cc/core/cpu/box_tangent.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -5,7 +7,6 @@
 #include <random>
 #include <vector>
 
-#include "cc/core/cpu/box_tangent.h"
 #include "cc/core/cpu/roi_align_cpu.h"
 
 namespace tf_roialign {

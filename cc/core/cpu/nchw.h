@@ -7,45 +7,22 @@
 #include <cstdint>
 #include <vector>
 
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/box_schedule.h"
+#include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
-#include "cc/core/call/boxes.h"
+#include "cc/core/cpu/channel_blocks.h"
+#include "cc/core/cpu/context.h"
 #include "cc/core/cpu/simd/kernels.h"
-#include "cc/core/dtypes/fillers.h"
-#include "cc/core/call/params.h"
-#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cpu/tap_table.h"
 #include "cc/core/cpu/tiling.h"
+#include "cc/core/cpu/tuning.h"
+#include "cc/core/cpu/window.h"
+#include "cc/core/dtypes/fillers.h"
 
 namespace tf_roialign {
-
-// NCHW has no vectors over channels. So a block of channels is brought into the
-// order of NHWC, as accumulators, run through the same kernels and brought
-// back. Blocks are wide enough to fill vectors, and the map of one stays in
-// cache.
-struct ChannelBlocks {
-  explicit ChannelBlocks(const Sizes& sizes)
-      : channels(sizes.channels),
-        width(sizes.height * sizes.width <= kSmallPlane ? kMaxWidth
-                                                        : kMaxWidth / 2),
-        per_image((sizes.channels + width - 1) / width),
-        count(sizes.batch * per_image) {}
-
-  // The blocks of all images are what owners share out.
-  int64_t image(int64_t unit) const { return unit / per_image; }
-  int64_t first(int64_t unit) const { return unit % per_image * width; }
-  int64_t size(int64_t unit) const {
-    return std::min(width, channels - first(unit));
-  }
-
-  static constexpr int64_t kMaxWidth = 64;
-  static constexpr int64_t kSmallPlane = 1 << 14;
-
-  int64_t channels;
-  int64_t width;
-  int64_t per_image;
-  int64_t count;
-};
 
 // A thread's scratch for NCHW.
 template <typename T>
@@ -53,47 +30,40 @@ class BlockScratch {
  public:
   using W = Accumulator<T>;
 
-  BlockScratch(const CpuContext& context, const Params& params,
-               const Sizes& sizes)
+  BlockScratch(const CpuContext& context, const Params& params)
       : layout_(GetCpuKernels<T>(context.level)),
         kernels(GetCpuKernels<W>(context.level)),
-        plane_(sizes.height * sizes.width),
-        width_(sizes.width),
-        bins_(params.pooled_height * params.pooled_width) {}
+        bins_(params.pooled_height() * params.pooled_width()) {}
 
-  // The whole map of `channels` planes, channels last.
-  const W* LoadMap(const T* planes, int64_t channels) {
-    map_.resize(plane_ * channels);
-    layout_.channels_last(planes, plane_, channels, plane_, map_.data());
+  // `count` planes of `pixels`, channels last.
+  const W* LoadMap(const T* planes, int64_t pixels, int64_t count) {
+    map_.resize(pixels * count);
+    layout_.channels_last(planes, pixels, count, pixels, map_.data());
     return map_.data();
   }
 
-  // A window of it. Returns where the map's pixel (0, 0) would be, were there
-  // more than the window; `row_stride` is the window's.
-  const W* LoadWindow(const T* planes, int64_t channels,
-                      const BoxSchedule::Entry& entry, int64_t* row_stride) {
-    const int64_t width = entry.columns.length();
-    *row_stride = width * channels;
-    map_.resize(entry.rows.length() * *row_stride);
-    for (int64_t y = entry.rows.first; y < entry.rows.last; ++y) {
-      layout_.channels_last(planes + y * width_ + entry.columns.first, plane_,
-                            channels, width,
-                            map_.data() + (y - entry.rows.first) * *row_stride);
+  // A window of them, as if there were more; rows are as wide as the window.
+  template <typename Map>
+  const W* LoadWindow(const T* planes, const Map& map, int64_t count,
+                      const Tile& window) {
+    const int64_t width = window.columns.length();
+    const int64_t row_stride = width * count;
+    map_.resize(window.rows.length() * row_stride);
+    for (int64_t y = window.rows.begin; y < window.rows.end; ++y) {
+      layout_.channels_last(planes + y * map.width + window.columns.begin,
+                            map.pixels(), count, width,
+                            map_.data() + (y - window.rows.begin) * row_stride);
     }
-    // As an integer: the address may lie outside the buffer.
-    return reinterpret_cast<const W*>(
-        reinterpret_cast<uintptr_t>(map_.data()) -
-        (entry.rows.first * *row_stride + entry.columns.first * channels) *
-            sizeof(W));
+    return OriginOfMap(map_.data(), window, row_stride, count);
   }
 
   // Zeros in the map's place.
-  W* ZeroMap(int64_t channels) {
-    map_.assign(plane_ * channels, W(0));
+  W* ZeroMap(int64_t pixels, int64_t count) {
+    map_.assign(pixels * count, W(0));
     return map_.data();
   }
-  void StoreMap(int64_t channels, T* planes) {
-    layout_.channels_first(map_.data(), plane_, channels, {}, planes, plane_);
+  void StoreMap(int64_t pixels, int64_t count, T* planes) {
+    layout_.channels_first(map_.data(), pixels, count, {}, planes, pixels);
   }
 
   // A box's bins.
@@ -119,65 +89,80 @@ class BlockScratch {
   BoxTapsBuilder<W> taps;
 
  private:
-  int64_t plane_;
-  int64_t width_;
   int64_t bins_;
   AlignedVector<W> map_;
   AlignedVector<W> pooled_;
 };
 
-// Calls visit(scratch, entry, image, row_stride, channel, channels) for every
-// box and channel block, the block's features channels last. Boxes that are
-// not finite are left out.
-template <typename T, typename B, typename Visit>
+// Where a block of channels starts in the planes of an image, and in the bins
+// of a box.
+template <typename T>
+T* PlanesOf(const FeatureMap<T>& map, const Sizes& sizes, int64_t image,
+            int64_t channel) {
+  return map.data + (image * sizes.channels + channel) * map.pixels();
+}
+template <typename T>
+T* BinsOf(T* pooled, const Params& params, const Sizes& sizes, int64_t box,
+          int64_t channel) {
+  return pooled + (box * sizes.channels + channel) * params.pooled_height() *
+                      params.pooled_width();
+}
+
+// Calls visit(scratch, entry, image, row_stride, block) for every box and
+// channel block, the block's features channels last. Boxes that are not finite
+// are left out.
+template <typename T, typename Visit>
 void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
-                         const Sizes& sizes, const BoxTable<B>& boxes,
-                         const T* features, const Visit& visit) {
-  const BoxSchedule schedule(params, sizes, boxes);
-  const ChannelBlocks blocks(sizes);
-  const int64_t plane = sizes.height * sizes.width;
+                         const Sizes& sizes, const FeatureMaps<const T>& maps,
+                         const BoxSchedule& schedule,
+                         const ChannelBlocks& blocks, const Visit& visit) {
+  double pixels = 0;
+  for (const FeatureMap<const T>& map : maps) {
+    pixels += double(sizes.batch) * double(map.pixels());
+  }
   const double windows = schedule.window_pixels();
   // Whichever moves less: each box's window, or each map once.
-  if (windows < 0.5 * double(sizes.batch) * double(plane)) {
-    const double cost =
-        3 * schedule.cost() + windows * double(sizes.channels) / 4;
+  if (windows < kWindowsPay * pixels) {
+    const double cost = kNchwCost * schedule.cost() +
+                        windows * double(sizes.channels) * kTransposeCost;
     context.parallel_for(
         schedule.shares(), UnitCost(cost / double(schedule.shares())),
-        [&](int64_t first, int64_t last) {
-          BlockScratch<T> scratch(context, params, sizes);
-          for (auto* entry = schedule.share_begin(first);
-               entry != schedule.share_begin(last); ++entry) {
+        [&](int64_t begin, int64_t end) {
+          BlockScratch<T> scratch(context, params);
+          for (auto* entry = schedule.share_begin(begin);
+               entry != schedule.share_begin(end); ++entry) {
             if (!entry->finite) continue;
-            for (int64_t unit = entry->image * blocks.per_image;
-                 unit < (entry->image + 1) * blocks.per_image; ++unit) {
-              const int64_t channel = blocks.first(unit);
-              int64_t row_stride = 0;
+            const FeatureMap<const T>& map = maps[entry->map];
+            for (int64_t i = 0; i < blocks.count(entry->map); ++i) {
+              const auto block = blocks.block(entry->map, i);
+              const int64_t channels = block.channels.length();
               const auto* window = scratch.LoadWindow(
-                  features + (entry->image * sizes.channels + channel) * plane,
-                  blocks.size(unit), *entry, &row_stride);
-              visit(scratch, *entry, window, row_stride, channel,
-                    blocks.size(unit));
+                  PlanesOf(map, sizes, entry->image, block.channels.begin), map,
+                  channels, {entry->rows, entry->columns});
+              visit(scratch, *entry, window, entry->columns.length() * channels,
+                    block);
             }
           }
         });
     return;
   }
-  const double unit_cost = double(blocks.width) * double(plane) / 4 +
-                           3 * schedule.cost() / double(blocks.count);
+  const double unit_cost = blocks.elements() * kTransposeCost +
+                           kNchwCost * schedule.cost() / double(blocks.units());
   context.parallel_for(
-      blocks.count, UnitCost(unit_cost), [&](int64_t first, int64_t last) {
-        BlockScratch<T> scratch(context, params, sizes);
-        for (int64_t unit = first; unit < last; ++unit) {
-          const int64_t n = blocks.image(unit), channel = blocks.first(unit);
-          if (schedule.begin(n) == schedule.end(n)) continue;
-          const auto* map =
-              scratch.LoadMap(features + (n * sizes.channels + channel) * plane,
-                              blocks.size(unit));
-          for (auto* entry = schedule.begin(n); entry != schedule.end(n);
+      blocks.units(), UnitCost(unit_cost), [&](int64_t begin, int64_t end) {
+        BlockScratch<T> scratch(context, params);
+        for (int64_t i = begin; i < end; ++i) {
+          const auto [m, n, block] = blocks.unit(i);
+          if (schedule.begin(m, n) == schedule.end(m, n)) continue;
+          const FeatureMap<const T>& map = maps[m];
+          const int64_t channels = block.channels.length();
+          const auto* image =
+              scratch.LoadMap(PlanesOf(map, sizes, n, block.channels.begin),
+                              map.pixels(), channels);
+          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
                ++entry) {
             if (!entry->finite) continue;
-            visit(scratch, *entry, map, sizes.width * blocks.size(unit),
-                  channel, blocks.size(unit));
+            visit(scratch, *entry, image, map.width * channels, block);
           }
         }
       });
@@ -186,69 +171,72 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
 template <typename T, typename B>
 void ForwardNchw(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const Fillers<T>& fillers, const T* features, T* output) {
+                 const Fillers<T>& fillers, const FeatureMaps<const T>& maps,
+                 T* output) {
   using W = Accumulator<T>;
-  const int64_t bins = params.pooled_height * params.pooled_width;
-  for (int64_t k = 0; k < boxes.count; ++k) {
-    if (!MakeBoxAxes(params, boxes.coordinates(k)).finite()) {
-      std::fill_n(output + k * sizes.channels * bins, sizes.channels * bins,
-                  fillers.no_meaning);
-    }
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  for (const BoxSchedule::Entry& entry : schedule.entries()) {
+    if (entry.finite) continue;
+    std::fill(BinsOf(output, params, sizes, entry.box, 0),
+              BinsOf(output, params, sizes, entry.box + 1, 0),
+              fillers.no_meaning);
   }
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features,
+      context, params, sizes, maps, schedule, ChannelBlocks(sizes, maps),
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const W* image, int64_t row_stride, int64_t channel,
-          int64_t channels) {
+          const W* image, int64_t row_stride,
+          const ChannelBlocks::Block& block) {
+        const FeatureMap<const T>& map = maps[entry.map];
+        const int64_t channels = block.channels.length();
         const BoxAxes<B> axes =
-            MakeBoxAxes(params, boxes.coordinates(entry.box));
+            MakeBoxAxes(params, map, boxes.coordinates(entry.box));
         const Requantization<W> to_codes =
             fillers.quantization.OfBins(SamplesPerBin<W>(axes));
         scratch.kernels.forward(
-            scratch.taps.template BuildFor<T>(params, sizes, axes), image,
+            scratch.taps.template BuildFor<T>(params, map, axes), image,
             row_stride, channels, to_codes, /*stream=*/false,
             scratch.bins(channels));
         scratch.StoreBins(
             channels, to_codes,
-            output + (entry.box * sizes.channels + channel) * bins);
+            BinsOf(output, params, sizes, entry.box, block.channels.begin));
       });
 }
 
 template <typename T, typename B>
 void FeatureGradNchw(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* grad_output, T* grad_features) {
+                     const T* grad_output, const FeatureMaps<T>& maps) {
   using W = Accumulator<T>;
-  const BoxSchedule schedule(params, sizes, boxes);
-  const TapTable<W, B> table(context.parallel_for, params, sizes, boxes,
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
                              schedule);
-  const ChannelBlocks blocks(sizes);
-  const int64_t plane = sizes.height * sizes.width;
-  const int64_t bins = params.pooled_height * params.pooled_width;
-  const double unit_cost = double(blocks.width) * double(plane) / 2 +
-                           3 * schedule.cost() / double(blocks.count);
+  const ChannelBlocks blocks(sizes, maps);
+  const double unit_cost = blocks.elements() * 2 * kTransposeCost +
+                           kNchwCost * schedule.cost() / double(blocks.units());
   context.parallel_for(
-      blocks.count, UnitCost(unit_cost), [&](int64_t first, int64_t last) {
-        BlockScratch<T> scratch(context, params, sizes);
-        typename TapTable<W, B>::Reader taps(table);
-        AlignedVector<W> summed(params.pooled_width * blocks.width);
-        for (int64_t unit = first; unit < last; ++unit) {
-          const int64_t n = blocks.image(unit), channel = blocks.first(unit);
-          const int64_t channels = blocks.size(unit);
-          W* map = scratch.ZeroMap(channels);
-          for (auto* entry = schedule.begin(n); entry != schedule.end(n);
+      blocks.units(), UnitCost(unit_cost), [&](int64_t begin, int64_t end) {
+        BlockScratch<T> scratch(context, params);
+        typename TapTable<T, B>::Reader taps(table);
+        AlignedVector<W> summed(params.pooled_width() * blocks.widest());
+        for (int64_t i = begin; i < end; ++i) {
+          const auto [m, n, block] = blocks.unit(i);
+          const FeatureMap<T>& map = maps[m];
+          const int64_t channels = block.channels.length();
+          W* image = scratch.ZeroMap(map.pixels(), channels);
+          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
                ++entry) {
             if (!entry->touches_map()) continue;
-            const W* upstream = scratch.LoadBins(
-                grad_output + (entry->box * sizes.channels + channel) * bins,
-                channels);
+            const W* upstream =
+                scratch.LoadBins(BinsOf(grad_output, params, sizes, entry->box,
+                                        block.channels.begin),
+                                 channels);
             scratch.kernels.feature_grad(
                 MakeTilePart(taps.Get(entry->box), upstream,
-                             {{0, sizes.height}, {0, sizes.width}}),
-                nullptr, channels, sizes.width * channels, map, summed.data());
+                             {{0, map.height}, {0, map.width}}),
+                nullptr, channels, map.width * channels, image, summed.data());
           }
-          scratch.StoreMap(
-              channels, grad_features + (n * sizes.channels + channel) * plane);
+          scratch.StoreMap(map.pixels(), channels,
+                           PlanesOf(map, sizes, n, block.channels.begin));
         }
       });
 }
@@ -258,30 +246,33 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
 template <typename T, typename B>
 void BoxGradNchw(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const T* features, const T* grad_output,
+                 const FeatureMaps<const T>& maps, const T* grad_output,
                  std::vector<double>* grads) {
   using W = Accumulator<T>;
-  const int64_t bins = params.pooled_height * params.pooled_width;
-  const ChannelBlocks blocks(sizes);
-  std::vector<double> parts(boxes.count * blocks.per_image * 4, 0.0);
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const ChannelBlocks blocks(sizes, maps);
+  const int64_t box_parts = blocks.most() * kCoordinates;
+  std::vector<double> parts(boxes.count() * box_parts, 0.0);
   ForEachBlockOfBoxes<T>(
-      context, params, sizes, boxes, features,
+      context, params, sizes, maps, schedule, blocks,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const W* image, int64_t row_stride, int64_t channel,
-          int64_t channels) {
+          const W* image, int64_t row_stride,
+          const ChannelBlocks::Block& block) {
+        const FeatureMap<const T>& map = maps[entry.map];
+        const int64_t channels = block.channels.length();
         const BoxTaps<W> taps = scratch.taps.BuildWithSlopes(
-            params, sizes, MakeBoxAxes(params, boxes.coordinates(entry.box)));
+            params, map,
+            MakeBoxAxes(params, map, boxes.coordinates(entry.box)));
         const W* upstream = scratch.LoadBins(
-            grad_output + (entry.box * sizes.channels + channel) * bins,
+            BinsOf(grad_output, params, sizes, entry.box, block.channels.begin),
             channels);
         scratch.kernels.box_grad(
             taps, upstream, image, row_stride, channels,
-            &parts[(entry.box * blocks.per_image + channel / blocks.width) *
-                   4]);
+            &parts[entry.box * box_parts + block.index * kCoordinates]);
       });
-  for (int64_t k = 0; k < boxes.count; ++k) {
-    for (int64_t i = 0; i < blocks.per_image * 4; ++i) {
-      (*grads)[k * 4 + i % 4] += parts[k * blocks.per_image * 4 + i];
+  for (int64_t k = 0; k < boxes.count(); ++k) {
+    for (int64_t i = 0; i < box_parts; ++i) {
+      (*grads)[k * kCoordinates + i % kCoordinates] += parts[k * box_parts + i];
     }
   }
 }

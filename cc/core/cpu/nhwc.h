@@ -7,15 +7,19 @@
 #include <cstdint>
 #include <vector>
 
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/box_schedule.h"
+#include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
-#include "cc/core/call/boxes.h"
+#include "cc/core/cpu/context.h"
 #include "cc/core/cpu/simd/kernels.h"
-#include "cc/core/dtypes/fillers.h"
-#include "cc/core/call/params.h"
-#include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cpu/tap_table.h"
 #include "cc/core/cpu/tiling.h"
+#include "cc/core/cpu/tuning.h"
+#include "cc/core/cpu/window.h"
+#include "cc/core/dtypes/fillers.h"
 
 namespace tf_roialign {
 
@@ -23,40 +27,47 @@ namespace tf_roialign {
 // the caches: if it is too large to be read again from there.
 template <typename T>
 bool StreamingPays(const T* tensor, int64_t count, int64_t channels) {
-  constexpr int64_t kMinBytes = 8 << 20;
-  return count >= kMinBytes / int64_t(sizeof(T)) &&
+  return count >= kStreamBytes / int64_t(sizeof(T)) &&
          channels * sizeof(T) % kStreamAlignment == 0 &&
          reinterpret_cast<uintptr_t>(tensor) % kStreamAlignment == 0;
+}
+
+// The features of an image.
+template <typename T>
+T* ImageOfMap(const FeatureMap<T>& map, int64_t image, int64_t channels) {
+  return map.data + image * map.pixels() * channels;
 }
 
 template <typename T, typename B>
 void ForwardNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const Fillers<T>& fillers, const T* features, T* output) {
+                 const Fillers<T>& fillers, const FeatureMaps<const T>& maps,
+                 T* output) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, boxes);
-  const int64_t row_stride = sizes.width * sizes.channels;
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const int64_t channels = sizes.channels;
   const int64_t box_stride =
-      params.pooled_height * params.pooled_width * sizes.channels;
+      params.pooled_height() * params.pooled_width() * channels;
   const bool stream =
-      StreamingPays(output, boxes.count * box_stride, sizes.channels);
+      StreamingPays(output, boxes.count() * box_stride, channels);
   context.parallel_for(
       schedule.shares(), UnitCost(schedule.share_cost()),
-      [&](int64_t first, int64_t last) {
+      [&](int64_t begin, int64_t end) {
         BoxTapsBuilder<W> builder;
-        for (auto* entry = schedule.share_begin(first);
-             entry != schedule.share_begin(last); ++entry) {
+        for (auto* entry = schedule.share_begin(begin);
+             entry != schedule.share_begin(end); ++entry) {
           T* out = output + entry->box * box_stride;
           if (!entry->finite) {
             std::fill_n(out, box_stride, fillers.no_meaning);
             continue;
           }
+          const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
-              MakeBoxAxes(params, boxes.coordinates(entry->box));
-          kernels.forward(builder.template BuildFor<T>(params, sizes, axes),
-                          features + entry->image * sizes.height * row_stride,
-                          row_stride, sizes.channels,
+              MakeBoxAxes(params, map, boxes.coordinates(entry->box));
+          kernels.forward(builder.template BuildFor<T>(params, map, axes),
+                          ImageOfMap(map, entry->image, channels),
+                          map.width * channels, channels,
                           fillers.quantization.OfBins(SamplesPerBin<W>(axes)),
                           stream, out);
         }
@@ -67,51 +78,49 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
 template <typename T, typename B>
 void FeatureGradNhwc(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* grad_output, T* grad_features) {
+                     const T* grad_output, const FeatureMaps<T>& maps) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, boxes);
-  const TapTable<W, B> table(context.parallel_for, params, sizes, boxes,
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
                              schedule);
-  const Tiling tiling(sizes, sizes.channels * int64_t(sizeof(W)));
   const int64_t channels = sizes.channels;
+  const Tiling tiling(sizes.batch, maps, channels * int64_t(sizeof(W)));
   const int64_t box_stride =
-      params.pooled_height * params.pooled_width * channels;
-  const double tile_cost = double(tiling.pixels()) * double(channels) / 8 +
-                           1.5 * schedule.cost() / double(tiling.count());
-  const bool stream = StreamingPays(
-      grad_features, sizes.batch * sizes.height * sizes.width * channels,
-      channels);
+      params.pooled_height() * params.pooled_width() * channels;
+  const double tile_cost =
+      double(tiling.pixels()) * double(channels) * kClearCost +
+      kGradCost * schedule.cost() / double(tiling.count());
 
   context.parallel_for(
-      tiling.count(), UnitCost(tile_cost), [&](int64_t first, int64_t last) {
-        typename TapTable<W, B>::Reader taps(table);
-        AlignedVector<W> summed(params.pooled_width *
+      tiling.count(), UnitCost(tile_cost), [&](int64_t begin, int64_t end) {
+        typename TapTable<T, B>::Reader taps(table);
+        AlignedVector<W> summed(params.pooled_width() *
                                 std::min(channels, kMaxBlockChannels));
-        AlignedVector<W> map(tiling.pixels() * channels);
+        AlignedVector<W> part_of_map(tiling.pixels() * channels);
         std::vector<const BoxSchedule::Entry*> in_rows;  // of this row of tiles
         std::vector<TilePart<T>> parts;
-        for (int64_t unit = first; unit < last; ++unit) {
-          const int64_t image = tiling.image(unit);
-          const Tile tile = tiling.tile(unit);
+        bool streamed = false;
+        for (int64_t i = begin; i < end; ++i) {
+          const Tiling::Unit unit = tiling.unit(i);
+          const Tile& tile = unit.tile;
+          const FeatureMap<T>& map = maps[unit.map];
           const int64_t row_stride = tile.columns.length() * channels;
-          if (unit == first || tile.columns.first == 0) {
+          if (i == begin || tile.columns.begin == 0) {
             in_rows.clear();
-            for (auto* entry = schedule.begin(image);
-                 entry != schedule.end(image); ++entry) {
+            for (auto* entry = schedule.begin(unit.map, unit.image);
+                 entry != schedule.end(unit.map, unit.image); ++entry) {
               if (Overlap(entry->rows, tile.rows)) in_rows.push_back(entry);
             }
           }
 
-          std::fill_n(map.data(), tile.rows.length() * row_stride, W(0));
-          // As an integer: the address may lie outside the buffer.
-          W* const map_origin = reinterpret_cast<W*>(
-              reinterpret_cast<uintptr_t>(map.data()) -
-              (tile.rows.first * row_stride + tile.columns.first * channels) *
-                  sizeof(W));
+          std::fill_n(part_of_map.data(), tile.rows.length() * row_stride,
+                      W(0));
+          W* const origin =
+              OriginOfMap(part_of_map.data(), tile, row_stride, channels);
           const auto add = [&](const TilePart<T>& part,
                                const TilePart<T>* next) {
-            kernels.feature_grad(part, next, channels, row_stride, map_origin,
+            kernels.feature_grad(part, next, channels, row_stride, origin,
                                  summed.data());
           };
           parts.clear();
@@ -127,46 +136,51 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
               add(part, nullptr);
             }
           }
-          for (size_t i = 0; i < parts.size(); ++i) {
-            add(parts[i], i + 1 < parts.size() ? &parts[i + 1] : nullptr);
+          for (size_t j = 0; j < parts.size(); ++j) {
+            add(parts[j], j + 1 < parts.size() ? &parts[j + 1] : nullptr);
           }
 
-          for (int64_t y = tile.rows.first; y < tile.rows.last; ++y) {
-            const int64_t pixel =
-                (image * sizes.height + y) * sizes.width + tile.columns.first;
-            kernels.pack(map.data() + (y - tile.rows.first) * row_stride,
-                         row_stride, stream, grad_features + pixel * channels);
+          const bool stream = StreamingPays(
+              map.data, sizes.batch * map.pixels() * channels, channels);
+          streamed |= stream;
+          T* const image = ImageOfMap(map, unit.image, channels);
+          for (int64_t y = tile.rows.begin; y < tile.rows.end; ++y) {
+            const int64_t pixel = y * map.width + tile.columns.begin;
+            kernels.pack(
+                part_of_map.data() + (y - tile.rows.begin) * row_stride,
+                row_stride, stream, image + pixel * channels);
           }
         }
-        if (stream) kernels.stream_fence();
+        if (streamed) kernels.stream_fence();
       });
 }
 
 template <typename T, typename B>
 void BoxGradNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
-                 const T* features, const T* grad_output,
+                 const FeatureMaps<const T>& maps, const T* grad_output,
                  std::vector<double>* grads) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, boxes);
-  const int64_t row_stride = sizes.width * sizes.channels;
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const int64_t channels = sizes.channels;
   const int64_t box_stride =
-      params.pooled_height * params.pooled_width * sizes.channels;
+      params.pooled_height() * params.pooled_width() * channels;
   context.parallel_for(
-      schedule.shares(), UnitCost(1.5 * schedule.share_cost()),
-      [&](int64_t first, int64_t last) {
+      schedule.shares(), UnitCost(kGradCost * schedule.share_cost()),
+      [&](int64_t begin, int64_t end) {
         BoxTapsBuilder<W> builder;
-        for (auto* entry = schedule.share_begin(first);
-             entry != schedule.share_begin(last); ++entry) {
+        for (auto* entry = schedule.share_begin(begin);
+             entry != schedule.share_begin(end); ++entry) {
           if (!entry->finite) continue;
+          const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
-              MakeBoxAxes(params, boxes.coordinates(entry->box));
-          kernels.box_grad(builder.BuildWithSlopes(params, sizes, axes),
+              MakeBoxAxes(params, map, boxes.coordinates(entry->box));
+          kernels.box_grad(builder.BuildWithSlopes(params, map, axes),
                            grad_output + entry->box * box_stride,
-                           features + entry->image * sizes.height * row_stride,
-                           row_stride, sizes.channels,
-                           &(*grads)[entry->box * 4]);
+                           ImageOfMap(map, entry->image, channels),
+                           map.width * channels, channels,
+                           &(*grads)[entry->box * kCoordinates]);
         }
       });
 }

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "cc/core/cpu/aligned_vector.h"
+#include "cc/core/cpu/roi_align_cpu.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/dtypes/quantization.h"
-#include "cc/core/cpu/roi_align_cpu.h"
 #include "cc/core/testing/naive_roi_align.h"
 #include "gtest/gtest.h"
 

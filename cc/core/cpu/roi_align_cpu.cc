@@ -1,115 +1,119 @@
 #include "cc/core/cpu/roi_align_cpu.h"
 
-#include <algorithm>
 #include <vector>
 
-#include "cc/core/dtypes/fillers.h"
+#include "cc/core/cpu/checked_call.h"
 #include "cc/core/cpu/nchw.h"
 #include "cc/core/cpu/nhwc.h"
+#include "cc/core/dtypes/fillers.h"
 
 namespace tf_roialign {
-
 namespace {
 
 template <typename T, typename B>
-void ForwardAnyLayout(const CpuContext& context, const Params& params,
-                      const Sizes& sizes, const BoxTable<B>& boxes,
-                      const Fillers<T>& fillers, const T* features, T* output) {
-  // Before any product of sizes: with a zero among them others may be any.
-  if (boxes.count == 0 || sizes.channels == 0) return;
-  if (params.layout == Layout::kNHWC) {
-    ForwardNhwc(context, params, sizes, boxes, fillers, features, output);
-  } else {
-    ForwardNchw(context, params, sizes, boxes, fillers, features, output);
-  }
+Status ForwardAnyLayout(const CpuContext& context, const Params& params,
+                        const Sizes& sizes, const Boxes<B>& boxes,
+                        const Fillers<T>& fillers,
+                        const FeatureMaps<const T>& features, T* output) {
+  return WithBoxTable(params, sizes, features, boxes,
+                      [&](const BoxTable<B>& table) {
+                        // Before any product of sizes: with a zero among them
+                        // others may be any.
+                        if (boxes.count == 0 || sizes.channels == 0) return;
+                        (params.data_format == Layout::kNHWC
+                             ? ForwardNhwc<T, B>
+                             : ForwardNchw<T, B>)(context, params, sizes, table,
+                                                  fillers, features, output);
+                      });
 }
 
 }  // namespace
 
 template <typename T, typename B>
-void RoiAlignForward(const CpuContext& context, const Params& params,
-                     const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* features, T* output) {
-  ForwardAnyLayout(context, params, sizes, boxes, FloatFillers<T>(), features,
-                   output);
+Status RoiAlignForward(const CpuContext& context, const Params& params,
+                       const Sizes& sizes, const Boxes<B>& boxes,
+                       const FeatureMaps<const T>& features, T* output) {
+  return ForwardAnyLayout(context, params, sizes, boxes, FloatFillers<T>(),
+                          features, output);
 }
 
 template <typename T, typename B>
-void RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
-                              const Sizes& sizes, const BoxTable<B>& boxes,
-                              float scale, int32_t zero_point,
-                              const T* features, T* output) {
-  ForwardAnyLayout(context, params, sizes, boxes,
-                   CodeFillers<T>(scale, zero_point), features, output);
+Status RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
+                                const Sizes& sizes, const Boxes<B>& boxes,
+                                float scale, int32_t zero_point,
+                                const FeatureMaps<const T>& features,
+                                T* output) {
+  return ForwardAnyLayout(context, params, sizes, boxes,
+                          CodeFillers<T>(scale, zero_point), features, output);
 }
 
 template <typename T, typename B>
-void RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
-                         const Sizes& sizes, const BoxTable<B>& boxes,
-                         const T* grad_output, T* grad_features) {
-  if (sizes.batch == 0 || sizes.height == 0 || sizes.width == 0 ||
-      sizes.channels == 0) {
-    return;
-  }
-  if (boxes.count == 0) {
-    std::fill_n(grad_features,
-                sizes.batch * sizes.height * sizes.width * sizes.channels, T{});
-  } else if (params.layout == Layout::kNHWC) {
-    FeatureGradNhwc(context, params, sizes, boxes, grad_output, grad_features);
-  } else {
-    FeatureGradNchw(context, params, sizes, boxes, grad_output, grad_features);
-  }
+Status RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
+                           const Sizes& sizes, const Boxes<B>& boxes,
+                           const T* grad_output,
+                           const FeatureMaps<T>& grad_features) {
+  return WithBoxTable(
+      params, sizes, grad_features, boxes, [&](const BoxTable<B>& table) {
+        if (sizes.channels == 0) return;
+        if (boxes.count == 0) {
+          ClearMaps(sizes, grad_features);
+          return;
+        }
+        (params.data_format == Layout::kNHWC
+             ? FeatureGradNhwc<T, B>
+             : FeatureGradNchw<T, B>)(context, params, sizes, table,
+                                      grad_output, grad_features);
+      });
 }
 
 template <typename T, typename B>
-void RoiAlignBoxGrad(const CpuContext& context, const Params& params,
-                     const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* features, const T* grad_output, B* grad_boxes) {
-  if (boxes.count == 0) return;
-  std::vector<double> grads(boxes.count * 4, 0.0);  // x1, y1, x2, y2
-  if (sizes.channels > 0 && params.layout == Layout::kNHWC) {
-    BoxGradNhwc(context, params, sizes, boxes, features, grad_output, &grads);
-  } else if (sizes.channels > 0) {
-    BoxGradNchw(context, params, sizes, boxes, features, grad_output, &grads);
-  }
-  for (int64_t k = 0; k < boxes.count; ++k) {
-    B* row = grad_boxes + k * boxes.stride;
-    if (boxes.stride > 4) row[0] = B(0);
-    const bool finite = MakeBoxAxes(params, boxes.coordinates(k)).finite();
-    for (int i = 0; i < 4; ++i) {
-      row[boxes.stride - 4 + i] =
-          finite ? static_cast<B>(grads[k * 4 + i]) : NaN<B>();
-    }
-  }
+Status RoiAlignBoxGrad(const CpuContext& context, const Params& params,
+                       const Sizes& sizes, const Boxes<B>& boxes,
+                       const FeatureMaps<const T>& features,
+                       const T* grad_output, B* grad_boxes) {
+  return WithBoxTable(
+      params, sizes, features, boxes, [&](const BoxTable<B>& table) {
+        if (boxes.count == 0) return;
+        std::vector<double> grads(boxes.count * kCoordinates, 0.0);
+        if (sizes.channels > 0) {
+          (params.data_format == Layout::kNHWC
+               ? BoxGradNhwc<T, B>
+               : BoxGradNchw<T, B>)(context, params, sizes, table, features,
+                                    grad_output, &grads);
+        }
+        for (int64_t k = 0; k < boxes.count; ++k) {
+          double* grad = &grads[k * kCoordinates];
+          if (!MakeBoxAxes(params, features[table.map(k)], table.coordinates(k))
+                   .finite()) {
+            std::fill_n(grad, kCoordinates, NaN<double>());
+          }
+          WriteBoxGrad(grad, boxes.columns, k, grad_boxes);
+        }
+      });
 }
 
-#define TF_ROIALIGN_INSTANTIATE(T, B)                                       \
-  template void RoiAlignForward<T, B>(const CpuContext&, const Params&,     \
-                                      const Sizes&, const BoxTable<B>&,     \
-                                      const T*, T*);                        \
-  template void RoiAlignFeatureGrad<T, B>(const CpuContext&, const Params&, \
-                                          const Sizes&, const BoxTable<B>&, \
-                                          const T*, T*);                    \
-  template void RoiAlignBoxGrad<T, B>(const CpuContext&, const Params&,     \
-                                      const Sizes&, const BoxTable<B>&,     \
-                                      const T*, const T*, B*);
-#define TF_ROIALIGN_INSTANTIATE_BOXES(T) \
-  TF_ROIALIGN_INSTANTIATE(T, float)      \
+#define TF_ROIALIGN_INSTANTIATE(T, B)                                  \
+  template TF_ROIALIGN_API Status RoiAlignForward<T, B>(               \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const FeatureMaps<const T>&, T*);                                \
+  template TF_ROIALIGN_API Status RoiAlignFeatureGrad<T, B>(           \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const T*, const FeatureMaps<T>&);                                \
+  template TF_ROIALIGN_API Status RoiAlignBoxGrad<T, B>(               \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const FeatureMaps<const T>&, const T*, B*);
+#define TF_ROIALIGN_INSTANTIATE_FLOAT(T, ...) \
+  TF_ROIALIGN_INSTANTIATE(T, float)           \
   TF_ROIALIGN_INSTANTIATE(T, double)
-TF_ROIALIGN_INSTANTIATE_BOXES(float)
-TF_ROIALIGN_INSTANTIATE_BOXES(double)
-TF_ROIALIGN_INSTANTIATE_BOXES(Half)
-TF_ROIALIGN_INSTANTIATE_BOXES(BFloat16)
+TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_INSTANTIATE_FLOAT)
 
-#define TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, B)                           \
-  template void RoiAlignForwardQuantized<T, B>(                           \
-      const CpuContext&, const Params&, const Sizes&, const BoxTable<B>&, \
-      float scale, int32_t zero_point, const T*, T*);
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, float)
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(int8_t, double)
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, float)
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(uint8_t, double)
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(int32_t, float)
-TF_ROIALIGN_INSTANTIATE_QUANTIZED(int32_t, double)
+#define TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, B)                               \
+  template TF_ROIALIGN_API Status RoiAlignForwardQuantized<T, B>(             \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, float, \
+      int32_t, const FeatureMaps<const T>&, T*);
+#define TF_ROIALIGN_INSTANTIATE_CODE(T, ...)  \
+  TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, float) \
+  TF_ROIALIGN_INSTANTIATE_QUANTIZED(T, double)
+TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_INSTANTIATE_CODE)
 
 }  // namespace tf_roialign

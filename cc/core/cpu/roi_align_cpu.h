@@ -1,57 +1,62 @@
 // RoIAlign, its two gradients, and RoIAlign of quantized features, on CPU.
 //
-// T: dtype of features, upstream gradients and outputs (float, double, Half,
-// BFloat16). B: dtype of boxes (float, double). Sizes, indices and box rows
-// must have been checked (signature.h, ResolveImages).
+// T: dtype of features, upstream gradients and outputs (TF_ROIALIGN_FOR_EACH_
+// FLOAT). B: dtype of boxes. Shapes have to have been checked (CheckShapes);
+// image indices are looked at here. Each function returns when it is done, and
+// says what is wrong: an image index that is not in [0, batch), or too little
+// memory. A box has no meaning if a coordinate is not finite.
 
 #ifndef TF_ROIALIGN_CC_CORE_CPU_ROI_ALIGN_CPU_H_
 #define TF_ROIALIGN_CC_CORE_CPU_ROI_ALIGN_CPU_H_
 
+#include <cstdint>
+
+#include "cc/core/base/status.h"
+#include "cc/core/base/visibility.h"
 #include "cc/core/call/boxes.h"
-#include "cc/core/dtypes/float16.h"
-#include "cc/core/base/parallel.h"
+#include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
-#include "cc/core/cpu/simd/level.h"
+#include "cc/core/cpu/context.h"
+#include "cc/core/dtypes/dtypes.h"
 
 namespace tf_roialign {
 
-struct CpuContext {
-  const ParallelFor& parallel_for;
-  SimdLevel level = CurrentSimdLevel();
-};
-
-// output [K, PH, PW, C] or [K, C, PH, PW]. A box with a coordinate that is not
-// finite gets NaN.
+// output [K, PH, PW, C] or [K, C, PH, PW]. A box without meaning gets NaN.
 template <typename T, typename B>
-void RoiAlignForward(const CpuContext& context, const Params& params,
-                     const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* features, T* output);
+TF_ROIALIGN_API Status RoiAlignForward(const CpuContext& context,
+                                       const Params& params, const Sizes& sizes,
+                                       const Boxes<B>& boxes,
+                                       const FeatureMaps<const T>& features,
+                                       T* output);
 
-// On codes (T: int8_t, uint8_t, int32_t) of real values
-// scale * (code - zero_point), to codes of the same scale and zero point. The
-// rule is that of quantization.h: value / scale is rounded half to even, then
-// the zero point is added, then the code is saturated. A box with a coordinate
-// that is not finite gets the zero point.
+// On codes T (TF_ROIALIGN_FOR_EACH_CODE) of real values
+// scale * (code - zero_point), to codes of the same scale and zero point, by
+// the rule of quantization.h. A box without meaning gets the zero point.
 template <typename T, typename B>
-void RoiAlignForwardQuantized(const CpuContext& context, const Params& params,
-                              const Sizes& sizes, const BoxTable<B>& boxes,
-                              float scale, int32_t zero_point,
-                              const T* features, T* output);
+TF_ROIALIGN_API Status RoiAlignForwardQuantized(
+    const CpuContext& context, const Params& params, const Sizes& sizes,
+    const Boxes<B>& boxes, float scale, int32_t zero_point,
+    const FeatureMaps<const T>& features, T* output);
 
-// grad_features: like the features; every element is written. Each has one
-// owner, which adds the boxes in an order that depends on them alone: the
-// result does not depend on the number of threads.
+// Every element of the gradient is written. Each has one owner, which adds the
+// boxes in an order that depends on them alone: the result does not depend on
+// the number of threads. A box without meaning adds nothing.
 template <typename T, typename B>
-void RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
-                         const Sizes& sizes, const BoxTable<B>& boxes,
-                         const T* grad_output, T* grad_features);
+TF_ROIALIGN_API Status RoiAlignFeatureGrad(const CpuContext& context,
+                                           const Params& params,
+                                           const Sizes& sizes,
+                                           const Boxes<B>& boxes,
+                                           const T* grad_output,
+                                           const FeatureMaps<T>& grad_features);
 
-// grad_boxes: rows of `boxes.stride`; an image index gets 0, a box that is not
-// finite NaN.
+// grad_boxes: rows like those of the boxes; an image index gets 0, a box
+// without meaning NaN.
 template <typename T, typename B>
-void RoiAlignBoxGrad(const CpuContext& context, const Params& params,
-                     const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* features, const T* grad_output, B* grad_boxes);
+TF_ROIALIGN_API Status RoiAlignBoxGrad(const CpuContext& context,
+                                       const Params& params, const Sizes& sizes,
+                                       const Boxes<B>& boxes,
+                                       const FeatureMaps<const T>& features,
+                                       const T* grad_output, B* grad_boxes);
 
 }  // namespace tf_roialign
 

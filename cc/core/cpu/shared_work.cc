@@ -7,6 +7,8 @@
 #include <mutex>
 #include <new>
 
+#include "cc/core/cpu/tuning.h"
+
 namespace tf_roialign {
 namespace {
 
@@ -57,11 +59,6 @@ class Blocks {
   std::condition_variable all_finished_;
   int64_t unfinished_;
 };
-
-// A block that is worth a thread's while, in nanoseconds.
-constexpr int64_t kBlockCost = 10000;
-// More blocks than threads, so that all finish at about the same time.
-constexpr int64_t kBlocksPerThread = 4;
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// How the gradient of a map is cut into tiles, each of which has one owner that
+// How the gradient of maps is cut into tiles, each of which has one owner that
 // holds it in cache until all boxes are in.
 
 #ifndef TF_ROIALIGN_CC_CORE_CPU_TILING_H_
@@ -6,54 +6,93 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
-#include "cc/core/cpu/simd/kernels.h"
-#include "cc/core/call/params.h"
 #include "cc/core/base/span.h"
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/cpu/tuning.h"
 
 namespace tf_roialign {
 
-class Tiling {
+// One map, of which there is one for each image.
+class MapTiling {
  public:
-  Tiling(const Sizes& sizes, int64_t pixel_bytes) : sizes_(sizes) {
+  MapTiling(int64_t height, int64_t width, int64_t pixel_bytes)
+      : height_(height), width_(width) {
+    if (height == 0 || width == 0) return;
     const int64_t pixels = std::max<int64_t>(1, kTileBytes / pixel_bytes);
     int64_t side = 1;
     while (4 * side * side <= pixels) side *= 2;
-    width_ = std::min(sizes.width, std::max(side, pixels / sizes.height));
-    height_ = std::clamp<int64_t>(pixels / width_, 1, sizes.height);
-    across_ = (sizes.width + width_ - 1) / width_;
-    down_ = (sizes.height + height_ - 1) / height_;
+    tile_width_ = std::min(width, std::max(side, pixels / height));
+    tile_height_ = std::clamp<int64_t>(pixels / tile_width_, 1, height);
+    across_ = (width + tile_width_ - 1) / tile_width_;
+    down_ = (height + tile_height_ - 1) / tile_height_;
   }
 
   // Of the largest tile.
-  int64_t pixels() const { return height_ * width_; }
+  int64_t pixels() const { return tile_height_ * tile_width_; }
 
-  // Over all images; tiles of a row of tiles stand together.
-  int64_t count() const { return sizes_.batch * down_ * across_; }
-  int64_t image(int64_t i) const { return i / (down_ * across_); }
+  // Of an image. Tiles of a row of tiles stand together.
+  int64_t count() const { return down_ * across_; }
   Tile tile(int64_t i) const {
-    const int64_t row = i / across_ % down_ * height_;
-    const int64_t column = i % across_ * width_;
-    return {{row, std::min(row + height_, sizes_.height)},
-            {column, std::min(column + width_, sizes_.width)}};
+    const int64_t row = i / across_ % down_ * tile_height_;
+    const int64_t column = i % across_ * tile_width_;
+    return {{row, std::min(row + tile_height_, height_)},
+            {column, std::min(column + tile_width_, width_)}};
   }
 
  private:
-  static constexpr int64_t kTileBytes = 256 * 1024;
-
-  const Sizes& sizes_;
   int64_t height_;
   int64_t width_;
-  int64_t across_;
-  int64_t down_;
+  int64_t tile_height_ = 0;
+  int64_t tile_width_ = 0;
+  int64_t across_ = 0;
+  int64_t down_ = 0;
+};
+
+// All maps and images.
+class Tiling {
+ public:
+  struct Unit {
+    int map;
+    int64_t image;
+    Tile tile;
+  };
+
+  template <typename T>
+  Tiling(int64_t batch, const FeatureMaps<T>& maps, int64_t pixel_bytes) {
+    begin_.push_back(0);
+    for (const FeatureMap<T>& map : maps) {
+      maps_.emplace_back(map.height, map.width, pixel_bytes);
+      begin_.push_back(begin_.back() + batch * maps_.back().count());
+      pixels_ = std::max(pixels_, maps_.back().pixels());
+    }
+  }
+
+  int64_t count() const { return begin_.back(); }
+  // Of the largest tile.
+  int64_t pixels() const { return pixels_; }
+
+  Unit unit(int64_t i) const {
+    int map = 0;
+    while (i >= begin_[map + 1]) ++map;
+    i -= begin_[map];
+    return {map, i / maps_[map].count(), maps_[map].tile(i)};
+  }
+
+ private:
+  std::vector<MapTiling> maps_;
+  std::vector<int64_t> begin_;
+  int64_t pixels_ = 0;
 };
 
 // The entries of `taps` with pixels of `span`.
 template <typename W>
 Span EntriesWithin(const PixelTapsView<W>& taps, const Span& span) {
   const int64_t* end = taps.pixel + taps.count;
-  return {std::lower_bound(taps.pixel, end, span.first) - taps.pixel,
-          std::lower_bound(taps.pixel, end, span.last) - taps.pixel};
+  return {std::lower_bound(taps.pixel, end, span.begin) - taps.pixel,
+          std::lower_bound(taps.pixel, end, span.end) - taps.pixel};
 }
 
 // What a box adds to a tile; may be nothing.
@@ -65,10 +104,10 @@ TilePart<T> MakeTilePart(const BoxPixelTaps<Accumulator<T>>& taps,
                       EntriesWithin(taps.y, tile.rows),
                       EntriesWithin(taps.x, tile.columns),
                       {taps.pooled_width, 0}};
-  for (int64_t t = taps.x.begin[part.columns.first];
-       t < taps.x.begin[part.columns.last]; ++t) {
-    part.bins.first = std::min(part.bins.first, taps.x.bin[t]);
-    part.bins.last = std::max(part.bins.last, taps.x.bin[t] + 1);
+  for (int64_t t = taps.x.begin[part.columns.begin];
+       t < taps.x.begin[part.columns.end]; ++t) {
+    part.bins.begin = std::min(part.bins.begin, taps.x.bin[t]);
+    part.bins.end = std::max(part.bins.end, taps.x.bin[t] + 1);
   }
   return part;
 }

@@ -1,8 +1,8 @@
 // Compiled once for each feature dtype: TF_ROIALIGN_FEATURE_TYPE.
 
 #include "cc/core/cuda/launch.h"
-#include "cc/core/cuda/run.h"
 #include "cc/core/cuda/roi_align_cuda.h"
+#include "cc/core/cuda/run.h"
 
 namespace tf_roialign {
 

@@ -9,9 +9,9 @@
 #include <tuple>
 #include <vector>
 
-#include "cc/core/cuda/run.h"
 #include "cc/core/cpu/roi_align_cpu.h"
 #include "cc/core/cuda/block_emulator.h"
+#include "cc/core/cuda/run.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {

@@ -1,7 +1,7 @@
 // What device code asks of the hardware, in a form that compiles for the host
 // too: there the functions are declared only, and the tests define them with an
-// emulation of blocks and threads (cc/core/cuda/block_emulator.h). The same kernels
-// thus run under AddressSanitizer on machines without a GPU.
+// emulation of blocks and threads (cc/core/cuda/block_emulator.h). The same
+// kernels thus run under AddressSanitizer on machines without a GPU.
 //
 // A kernel is a class: its members are the arguments, operator() is what one
 // thread does, kThreads is a block's size, and kMinBlocks is how many blocks a

@@ -6,9 +6,9 @@
 #include <cstdint>
 
 #include "cc/core/call/boxes.h"
+#include "cc/core/call/params.h"
 #include "cc/core/cuda/portable.h"
 #include "cc/core/geometry/axis.h"
-#include "cc/core/call/params.h"
 
 namespace tf_roialign {
 namespace gpu {

@@ -22,8 +22,8 @@
 #include <string>
 
 #include "cc/core/call/boxes.h"
-#include "cc/core/dtypes/float16.h"
 #include "cc/core/call/params.h"
+#include "cc/core/dtypes/float16.h"
 
 namespace tf_roialign {
 

@@ -15,11 +15,8 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define TF_ROIALIGN_HOST_DEVICE __host__ __device__
-#else
-#define TF_ROIALIGN_HOST_DEVICE
-#endif
+#include "cc/core/base/host_device.h"
+#include "cc/core/base/span.h"
 
 namespace tf_roialign {
 
@@ -152,20 +149,15 @@ TF_ROIALIGN_HOST_DEVICE inline LinearSample<T> Interpolate(T coordinate,
   return sample;
 }
 
-// The samples of bin `p` inside [-1, length]: first <= t < last.
-struct SampleRange {
-  int64_t first;
-  int64_t last;
-};
-
+// The samples of bin `p` inside [-1, length].
+//
 // Solved for by bisection, so that a box far larger than the map costs no more
 // than the map: outside samples are never visited.
 template <typename T>
-TF_ROIALIGN_HOST_DEVICE inline SampleRange InsideSamples(const Axis<T>& axis,
-                                                         int64_t p,
-                                                         int64_t length) {
-  SampleRange range{0, axis.grid > 0 ? axis.grid : 0};
-  if (range.last == 0) return range;
+TF_ROIALIGN_HOST_DEVICE inline Span InsideSamples(const Axis<T>& axis,
+                                                  int64_t p, int64_t length) {
+  Span range{0, axis.grid > 0 ? axis.grid : 0};
+  if (range.end == 0) return range;
   const bool first_inside = IsInside(SampleCoordinate(axis, p, 0), length);
   const bool last_inside =
       IsInside(SampleCoordinate(axis, p, axis.grid - 1), length);
@@ -189,10 +181,10 @@ TF_ROIALIGN_HOST_DEVICE inline SampleRange InsideSamples(const Axis<T>& axis,
         high = middle;
       }
     }
-    range.first = low;
+    range.begin = low;
   }
   if (!last_inside) {  // the first t that is after the map
-    int64_t low = range.first, high = axis.grid;
+    int64_t low = range.begin, high = axis.grid;
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
       if (is_after(SampleCoordinate(axis, p, middle))) {
@@ -201,7 +193,7 @@ TF_ROIALIGN_HOST_DEVICE inline SampleRange InsideSamples(const Axis<T>& axis,
         low = middle + 1;
       }
     }
-    range.last = low;
+    range.end = low;
   }
   return range;
 }

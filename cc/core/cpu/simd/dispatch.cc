@@ -1,4 +1,5 @@
 #include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/dtypes/dtypes.h"
 
 namespace tf_roialign {
 
@@ -19,12 +20,9 @@ const CpuKernels<T>& GetCpuKernels(SimdLevel level) {
   return baseline::Kernels<T>();
 }
 
-template const CpuKernels<float>& GetCpuKernels<float>(SimdLevel);
-template const CpuKernels<double>& GetCpuKernels<double>(SimdLevel);
-template const CpuKernels<Half>& GetCpuKernels<Half>(SimdLevel);
-template const CpuKernels<BFloat16>& GetCpuKernels<BFloat16>(SimdLevel);
-template const CpuKernels<int8_t>& GetCpuKernels<int8_t>(SimdLevel);
-template const CpuKernels<uint8_t>& GetCpuKernels<uint8_t>(SimdLevel);
-template const CpuKernels<int32_t>& GetCpuKernels<int32_t>(SimdLevel);
+#define TF_ROIALIGN_INSTANTIATE(T, ...) \
+  template const CpuKernels<T>& GetCpuKernels<T>(SimdLevel);
+TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_INSTANTIATE)
+TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_INSTANTIATE)
 
 }  // namespace tf_roialign

@@ -596,23 +596,18 @@ constexpr int64_t kPrefetchBytes = 24 * 1024;
 
 // Taps of bin row p + 1 whose rows no earlier bin row has touched, if their
 // pixels may stay in the first cache until they are needed; else none.
-struct NewRows {
-  int64_t first;
-  int64_t last;
-};
-
 template <typename W>
-TF_ROIALIGN_INLINE NewRows RowsToPrefetch(const BoxTaps<W>& taps, int64_t p,
-                                          int64_t pixel_bytes) {
+TF_ROIALIGN_INLINE Span RowsToPrefetch(const BoxTaps<W>& taps, int64_t p,
+                                       int64_t pixel_bytes) {
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
   const int64_t columns = x.begin[taps.pooled_width];
   if (p + 1 == taps.pooled_height || columns == 0) return {0, 0};
-  NewRows rows = {y.begin[p + 1], y.begin[p + 2]};
-  const int64_t seen = rows.first > 0 ? y.pixel[rows.first - 1] : -1;
-  while (rows.first < rows.last && y.pixel[rows.first] <= seen) ++rows.first;
+  Span rows = {y.begin[p + 1], y.begin[p + 2]};
+  const int64_t seen = rows.begin > 0 ? y.pixel[rows.begin - 1] : -1;
+  while (rows.begin < rows.end && y.pixel[rows.begin] <= seen) ++rows.begin;
   const int64_t width = x.pixel[columns - 1] - x.pixel[0] + 1;
-  if ((rows.last - rows.first) * width * pixel_bytes > kPrefetchBytes) {
+  if ((rows.end - rows.begin) * width * pixel_bytes > kPrefetchBytes) {
     return {0, 0};
   }
   return rows;
@@ -644,14 +639,14 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
     using V = typename B::V;
     T* bin = output + c;
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
-      const NewRows ahead =
+      const Span ahead =
           RowsToPrefetch(taps, p, B::lanes * B::vectors * sizeof(T));
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         V sums[B::vectors] = {};
         [[maybe_unused]] W weights = 0;
-        if (ahead.first < ahead.last) {
+        if (ahead.begin < ahead.end) {
           const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
-          for (int64_t i = ahead.first; i < ahead.last; ++i) {
+          for (int64_t i = ahead.begin; i < ahead.end; ++i) {
             const T* row = image + y.pixel[i] * row_stride + c;
             for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
               if (x.pixel[j] <= seen) continue;
@@ -688,8 +683,8 @@ TF_ROIALIGN_INLINE Span TouchedColumns(const BoxTaps<W>& taps) {
   const TapsView<W>& x = taps.x;
   Span columns = {INT64_MAX, 0};
   for (int64_t j = 0; j < x.begin[taps.pooled_width]; ++j) {
-    if (x.pixel[j] < columns.first) columns.first = x.pixel[j];
-    if (x.pixel[j] >= columns.last) columns.last = x.pixel[j] + 1;
+    if (x.pixel[j] < columns.begin) columns.begin = x.pixel[j];
+    if (x.pixel[j] >= columns.end) columns.end = x.pixel[j] + 1;
   }
   return columns;
 }
@@ -728,7 +723,7 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
     T* bin = output + c;
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
       for (int64_t column = 0; column < columns.length(); ++column) {
-        const T* top = image + (columns.first + column) * channels + c;
+        const T* top = image + (columns.begin + column) * channels + c;
         V sums[B::vectors] = {};
         for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
           const T* pixel = top + y.pixel[i] * row_stride;
@@ -753,7 +748,7 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
         [[maybe_unused]] W weights = 0;
         for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
           if constexpr (kCodes) weights += x.weight[j];
-          const V* from = summed + (x.pixel[j] - columns.first) * B::vectors;
+          const V* from = summed + (x.pixel[j] - columns.begin) * B::vectors;
 #pragma GCC unroll 16
           for (int v = 0; v < B::vectors; ++v) {
             sums[v] += x.weight[j] * from[v];
@@ -818,12 +813,12 @@ TF_ROIALIGN_INLINE BinsAhead<T> NextBins(const TilePart<T>& part, int64_t i,
                                          int64_t channels) {
   const TilePart<T>* of = &part;
   int64_t seen = -1;
-  if (i + 1 < part.rows.last) {
+  if (i + 1 < part.rows.end) {
     seen = part.taps.y.bin[part.taps.y.begin[i + 1] - 1];
     ++i;
   } else if (next != nullptr) {
     of = next;
-    i = next->rows.first;
+    i = next->rows.begin;
   } else {
     return {};
   }
@@ -834,7 +829,7 @@ TF_ROIALIGN_INLINE BinsAhead<T> NextBins(const TilePart<T>& part, int64_t i,
   if (first == last) return {};
   return {
       of->grad_output +
-          (y.bin[first] * of->taps.pooled_width + of->bins.first) * channels,
+          (y.bin[first] * of->taps.pooled_width + of->bins.begin) * channels,
       last - first, of->bins.length()};
 }
 
@@ -855,8 +850,8 @@ void FeatureGrad(const TilePart<T>& part, const TilePart<T>* next,
     using A = Lanes<W, B::lanes>;
     constexpr int kBlock = B::lanes * B::vectors;
     static_assert(kBlock <= kMaxBlockChannels, "");
-    for (int64_t i = part.rows.first; i < part.rows.last; ++i) {
-      for (int64_t q = part.bins.first; q < part.bins.last; ++q) {
+    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
+      for (int64_t q = part.bins.begin; q < part.bins.end; ++q) {
         const T* bin = part.grad_output + q * channels + c;
         W* summed = scratch + q * kBlock;
         V sums[B::vectors] = {};
@@ -875,7 +870,7 @@ void FeatureGrad(const TilePart<T>& part, const TilePart<T>* next,
       BinsAhead<T> ahead = NextBins(part, i, next, channels);
       int64_t column = 0;
       W* row = map + y.pixel[i] * row_stride + c;
-      for (int64_t j = part.columns.first; j < part.columns.last; ++j) {
+      for (int64_t j = part.columns.begin; j < part.columns.end; ++j) {
         if (ahead.rows > 0) {
           Prefetch<B>(ahead.first + column * channels + c);
           if (++column == ahead.columns) {

@@ -6,11 +6,11 @@
 
 #include <cstdint>
 
+#include "cc/core/base/span.h"
+#include "cc/core/cpu/simd/level.h"
+#include "cc/core/cpu/simd/taps_view.h"
 #include "cc/core/dtypes/float16.h"
 #include "cc/core/dtypes/quantization.h"
-#include "cc/core/cpu/simd/level.h"
-#include "cc/core/base/span.h"
-#include "cc/core/cpu/simd/taps_view.h"
 
 namespace tf_roialign {
 

@@ -1,67 +1,110 @@
-// Reads what shape functions and kernels share: attributes and shapes.
+// The attributes of params.h in TensorFlow, by type: how they are declared, and
+// how kernels and shape functions read them.
 
 #ifndef TF_ROIALIGN_CC_OPS_ATTRIBUTES_H_
 #define TF_ROIALIGN_CC_OPS_ATTRIBUTES_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cc/core/call/attributes.h"
 #include "cc/core/call/params.h"
-#include "cc/core/call/signature.h"
-#include "tensorflow/core/framework/tensor.h"
+#include "cc/core/call/shape.h"
+#include "cc/ops/convert.h"
 #include "tensorflow/core/platform/errors.h"
 
 namespace tf_roialign {
 
-inline absl::Status InvalidUnlessEmpty(const std::string& problem) {
-  return problem.empty() ? absl::OkStatus()
-                         : absl::InvalidArgumentError(problem);
+// ---- Declarations, as OpDefBuilder::Attr takes them -------------------------
+
+// The attribute that says where the scale of x is another one. It comes after
+// all others: graphs and callers from before it mean what they did.
+inline std::string NameOfScaleX(const char* name) {
+  return absl::StrCat(name, "_x");
 }
 
-inline Shape ToShape(const tensorflow::TensorShape& shape) {
-  Shape result;
-  result.rank = 0;
-  for (int i = 0; i < shape.dims(); ++i) result.Append(shape.dim_size(i));
-  return result;
+inline std::string AttributeSpec(const char* name, const OutputSize&) {
+  return absl::StrCat(name, ": list(int)");
+}
+inline std::string AttributeSpec(const char* name, const Scale& value) {
+  return absl::StrFormat("%s: float = %.1f", name, value.y);
+}
+inline std::string AttributeSpec(const char* name, int64_t value) {
+  return absl::StrCat(name, ": int = ", value);
+}
+inline std::string AttributeSpec(const char* name, bool value) {
+  return absl::StrCat(name, ": bool = ", value ? "true" : "false");
+}
+inline std::string AttributeSpec(const char* name, Layout value) {
+  return absl::StrCat(name, ": {'NHWC', 'NCHW'} = '",
+                      value == Layout::kNHWC ? "NHWC" : "NCHW", "'");
 }
 
-// Reads an input `features_shape` (int32 or int64, in host memory).
-inline absl::Status ReadFeaturesShape(const tensorflow::Tensor& tensor,
-                                      Shape* features) {
-  std::vector<int64_t> sizes(tensor.NumElements());
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    sizes[i] = tensor.dtype() == tensorflow::DT_INT32
-                   ? static_cast<const int32_t*>(tensor.data())[i]
-                   : static_cast<const int64_t*>(tensor.data())[i];
-  }
-  return InvalidUnlessEmpty(
-      CheckFeaturesShape(ToShape(tensor.shape()), sizes.data(), features));
+// Of an attribute that is two in TensorFlow, the second; else empty.
+template <typename Value>
+std::string SecondAttributeSpec(const char*, const Value&) {
+  return "";
+}
+inline std::string SecondAttributeSpec(const char* name, const Scale&) {
+  return absl::StrCat(NameOfScaleX(name), ": float = 0.0");
+}
+template <typename Value>
+std::string SecondAttributeDoc(const char*, const Value&) {
+  return "";
+}
+inline std::string SecondAttributeDoc(const char* name, const Scale&) {
+  return absl::StrCat(NameOfScaleX(name), ": That of x, if it is not ", name,
+                      "; 0: it is.\n");
 }
 
-// Context: InferenceContext or OpKernelConstruction.
+// ---- Values. Context: InferenceContext or OpKernelConstruction --------------
+
 template <typename Context>
-absl::Status ReadParams(Context* context, Params* params) {
-  std::vector<int64_t> output_size;
-  TF_RETURN_IF_ERROR(context->GetAttr("output_size", &output_size));
-  if (output_size.size() != 2) {
-    Shape got;
-    got.rank = 0;
-    for (int64_t size : output_size) got.Append(size);
-    return absl::InvalidArgumentError(BadOutputSize(got));
-  }
-  params->pooled_height = output_size[0];
-  params->pooled_width = output_size[1];
-  float spatial_scale;
-  TF_RETURN_IF_ERROR(context->GetAttr("spatial_scale", &spatial_scale));
-  params->spatial_scale = spatial_scale;
-  TF_RETURN_IF_ERROR(
-      context->GetAttr("sampling_ratio", &params->sampling_ratio));
-  TF_RETURN_IF_ERROR(context->GetAttr("aligned", &params->aligned));
-  std::string data_format;
-  TF_RETURN_IF_ERROR(context->GetAttr("data_format", &data_format));
-  params->layout = data_format == "NCHW" ? Layout::kNCHW : Layout::kNHWC;
-  return InvalidUnlessEmpty(CheckParams(*params));
+absl::Status ReadAttribute(Context* context, const char* name,
+                           OutputSize* value) {
+  std::vector<int64_t> sizes;
+  TF_RETURN_IF_ERROR(context->GetAttr(name, &sizes));
+  if (sizes.size() != 2) return ToAbsl(BadOutputSize(name, Shape::Of(sizes)));
+  *value = {sizes[0], sizes[1]};
+  return absl::OkStatus();
+}
+
+template <typename Context>
+absl::Status ReadAttribute(Context* context, const char* name, Scale* value) {
+  float y, x;
+  TF_RETURN_IF_ERROR(context->GetAttr(name, &y));
+  TF_RETURN_IF_ERROR(context->GetAttr(NameOfScaleX(name), &x));
+  *value = {y, x == 0 ? y : x};
+  return absl::OkStatus();
+}
+
+template <typename Context>
+absl::Status ReadAttribute(Context* context, const char* name, Layout* value) {
+  std::string text;
+  TF_RETURN_IF_ERROR(context->GetAttr(name, &text));
+  *value = text == "NCHW" ? Layout::kNCHW : Layout::kNHWC;
+  return absl::OkStatus();
+}
+
+// int64_t, bool.
+template <typename Context, typename Value>
+absl::Status ReadAttribute(Context* context, const char* name, Value* value) {
+  return context->GetAttr(name, value);
+}
+
+// All of them, checked.
+template <typename Context>
+absl::Status ReadParams(Context* context, OpParams* params) {
+  absl::Status status;
+  ForEachAttribute(*params, [&](const char* name, auto& value, const char*) {
+    if (status.ok()) status = ReadAttribute(context, name, &value);
+  });
+  TF_RETURN_IF_ERROR(status);
+  return ToAbsl(CheckParams(*params));
 }
 
 }  // namespace tf_roialign

@@ -55,7 +55,7 @@ enum class Op {
 struct OpInfo {
   static constexpr int kMaxInputs = 5;
 
-  const char* name;  // in TensorFlow, "TfRoialign>" before it
+  const char* name;  // in graphs
   Output output;
   const char* output_name;
   int input_count;
@@ -74,34 +74,34 @@ struct OpInfo {
 constexpr OpInfo InfoOf(Op op) {
   switch (op) {
     case Op::kForward:
-      return {"RoiAlign",
+      return {"TfRoialign>RoiAlign",
               Output::kPooled,
               "output",
               3,
               {Input::kFeatures, Input::kBoxes, Input::kBoxIndices}};
     case Op::kFeatureGrad:
-      return {"RoiAlignGrad",
+      return {"TfRoialign>RoiAlignGrad",
               Output::kFeatures,
               "grad_features",
               4,
               {Input::kGradOutput, Input::kBoxes, Input::kBoxIndices,
                Input::kFeaturesShape}};
     case Op::kBoxGrad:
-      return {"RoiAlignBoxesGrad",
+      return {"TfRoialign>RoiAlignBoxesGrad",
               Output::kBoxes,
               "grad_boxes",
               4,
               {Input::kGradOutput, Input::kFeatures, Input::kBoxes,
                Input::kBoxIndices}};
     case Op::kBoxTangent:
-      return {"RoiAlignBoxesTangent",
+      return {"TfRoialign>RoiAlignBoxesTangent",
               Output::kPooled,
               "tangent",
               4,
               {Input::kFeatures, Input::kBoxes, Input::kBoxIndices,
                Input::kDirection}};
     case Op::kBoxTangentGrad:
-      return {"RoiAlignBoxesTangentGrad",
+      return {"TfRoialign>RoiAlignBoxesTangentGrad",
               Output::kFeatures,
               "grad_features",
               5,
@@ -110,7 +110,7 @@ constexpr OpInfo InfoOf(Op op) {
     case Op::kForwardQuantized:
       break;
   }
-  return {"QuantizedRoiAlign",
+  return {"TfRoialign>QuantizedRoiAlign",
           Output::kPooled,
           "output",
           5,

@@ -1,0 +1,69 @@
+// The OpKernel, one for all ops, devices and dtypes.
+
+#ifndef TF_ROIALIGN_CC_KERNELS_ROI_ALIGN_OP_H_
+#define TF_ROIALIGN_CC_KERNELS_ROI_ALIGN_OP_H_
+
+#include "absl/status/status.h"
+#include "cc/core/call/op.h"
+#include "cc/core/dtypes/dtypes.h"
+#include "cc/core/run_op.h"
+#include "cc/kernels/op_base.h"
+#include "cc/ops/convert.h"
+#include "tensorflow/core/framework/kernel_def_builder.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace tf_roialign {
+
+// Device: CpuDevice or CudaDevice. One is made for each call, of its
+// OpKernelContext and output, and `core()` is what the core runs with.
+// T, B: the core's dtypes of features and boxes.
+template <typename Device, Op kOp, typename T, typename B>
+class RoiAlignOp : public RoiAlignOpBase {
+ public:
+  explicit RoiAlignOp(tensorflow::OpKernelConstruction* context)
+      : RoiAlignOpBase(kOp, context) {}
+
+ protected:
+  absl::Status Run(const Call& call,
+                   tensorflow::OpKernelContext* context) override {
+    Device device(context, call.output);
+    return ToAbsl(RunOp<kOp, T, B>(device.core(), params(), call.signature,
+                                   call.inputs, call.output->data()));
+  }
+};
+
+// Registers the kernel. TensorflowT: T in TensorFlow's API. The value says
+// nothing: it is there to be computed when the library is loaded.
+template <typename Device, Op kOp, typename T, typename TensorflowT, typename B>
+bool RegisterRoiAlignOp() {
+  using tensorflow::OpKernel;
+  using tensorflow::OpKernelConstruction;
+  constexpr OpInfo kInfo = InfoOf(kOp);
+  tensorflow::KernelDefBuilder definition(kInfo.name);
+  definition.Device(Device::Type())
+      .template TypeConstraint<TensorflowT>("T")
+      .template TypeConstraint<B>("Tboxes");
+  if (kInfo.Has(Input::kFeaturesShape)) {
+    definition.HostMemory(NameOf(Input::kFeaturesShape));
+  }
+  tensorflow::kernel_factory::OpKernelRegistrar(
+      definition.Build(), "RoiAlignOp",
+      [](OpKernelConstruction* context) -> OpKernel* {
+        return new RoiAlignOp<Device, kOp, T, B>(context);
+      });
+  return true;
+}
+
+// For every dtype of boxes.
+template <typename Device, Op kOp, typename T, typename TensorflowT>
+bool RegisterRoiAlignOps() {
+#define TF_ROIALIGN_REGISTER(B) \
+  RegisterRoiAlignOp<Device, kOp, T, TensorflowT, B>();
+  TF_ROIALIGN_FOR_EACH_BOX_TYPE(TF_ROIALIGN_REGISTER)
+#undef TF_ROIALIGN_REGISTER
+  return true;
+}
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_KERNELS_ROI_ALIGN_OP_H_

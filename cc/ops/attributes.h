@@ -21,10 +21,11 @@ namespace tf_roialign {
 
 // ---- Declarations, as OpDefBuilder::Attr takes them -------------------------
 
-// The attribute that says where the scale of x is another one. It comes after
-// all others: graphs and callers from before it mean what they did.
-inline std::string NameOfScaleX(const char* name) {
-  return absl::StrCat(name, "_x");
+// The attribute that says where scales differ: a list, which is empty where
+// they do not. It comes after all others: graphs and callers from before it
+// mean what they did.
+inline std::string NameOfScales(const char* name) {
+  return absl::StrCat(name, "s");
 }
 
 inline std::string AttributeSpec(const char* name, const OutputSize&) {
@@ -50,15 +51,15 @@ std::string SecondAttributeSpec(const char*, const Value&) {
   return "";
 }
 inline std::string SecondAttributeSpec(const char* name, const Scale&) {
-  return absl::StrCat(NameOfScaleX(name), ": float = 0.0");
+  return absl::StrCat(NameOfScales(name), ": list(float) = []");
 }
 template <typename Value>
 std::string SecondAttributeDoc(const char*, const Value&) {
   return "";
 }
 inline std::string SecondAttributeDoc(const char* name, const Scale&) {
-  return absl::StrCat(NameOfScaleX(name), ": That of x, if it is not ", name,
-                      "; 0: it is.\n");
+  return absl::StrCat(NameOfScales(name), ": `[y, x]` in the place of ", name,
+                      ", where they differ.\n");
 }
 
 // ---- Values. Context: InferenceContext or OpKernelConstruction --------------
@@ -75,10 +76,18 @@ absl::Status ReadAttribute(Context* context, const char* name,
 
 template <typename Context>
 absl::Status ReadAttribute(Context* context, const char* name, Scale* value) {
-  float y, x;
-  TF_RETURN_IF_ERROR(context->GetAttr(name, &y));
-  TF_RETURN_IF_ERROR(context->GetAttr(NameOfScaleX(name), &x));
-  *value = {y, x == 0 ? y : x};
+  std::vector<float> scales;
+  TF_RETURN_IF_ERROR(context->GetAttr(NameOfScales(name), &scales));
+  if (scales.empty()) {
+    float scale;
+    TF_RETURN_IF_ERROR(context->GetAttr(name, &scale));
+    scales.assign(2, scale);
+  }
+  if (scales.size() != 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`", NameOfScales(name), "` must be two numbers, got ", scales.size()));
+  }
+  *value = {scales[0], scales[1]};
   return absl::OkStatus();
 }
 

@@ -22,8 +22,12 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "tf_roialign"
-TARGETS = ["//tf_roialign:_tf_roialign.so", "//tf_roialign:build_info"]
-FILES = ["_tf_roialign.so", "_build_info.py"]
+TARGETS = [
+    "//tf_roialign:_tf_roialign_core.so",
+    "//tf_roialign:_tf_roialign.so",
+    "//tf_roialign:build_info",
+]
+FILES = ["_tf_roialign_core.so", "_tf_roialign.so", "_build_info.py"]
 # Compiled against headers of TensorFlow that move more often than others: without
 # these, everything works but XLA.
 XLA_TARGETS = ["//tf_roialign:_tf_roialign_xla.so"]

@@ -57,10 +57,10 @@ TF_ROIALIGN_API Status ReadFeaturesShape(const Shape& shape,
                                          const int64_t* sizes, Shape* features);
 
 // For boxes that read a map without pixels.
-TF_ROIALIGN_API Status EmptyMap();
+Status EmptyMap();
 
 // For scratch memory that cannot be had.
-TF_ROIALIGN_API Status OutOfMemory(const Params& params);
+Status OutOfMemory(const Params& params);
 
 }  // namespace tf_roialign
 

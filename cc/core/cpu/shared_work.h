@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "cc/core/base/visibility.h"
+
 namespace tf_roialign {
 
 // Runs the task at any time on any thread, or at once on this one.
@@ -16,9 +18,9 @@ using Schedule = std::function<void(std::function<void()> task)>;
 // them. The calling thread takes blocks of units too, and waits only for blocks
 // that another has begun. So it comes to an end even if no task ever runs, for
 // example because all threads of the pool wait here themselves.
-void ShareWork(int64_t threads, const Schedule& schedule, int64_t units,
-               int64_t unit_cost,
-               const std::function<void(int64_t, int64_t)>& run);
+TF_ROIALIGN_API void ShareWork(
+    int64_t threads, const Schedule& schedule, int64_t units, int64_t unit_cost,
+    const std::function<void(int64_t, int64_t)>& run);
 
 }  // namespace tf_roialign
 

@@ -5,11 +5,13 @@
 
 #include <vector>
 
+#include "cc/core/base/visibility.h"
+
 namespace tf_roialign {
 
 enum class SimdLevel { kBaseline, kAvx2, kAvx512 };
 
-const char* SimdLevelName(SimdLevel level);
+TF_ROIALIGN_API const char* SimdLevelName(SimdLevel level);
 
 // Those that this build holds and this processor runs, ascending.
 std::vector<SimdLevel> UsableSimdLevels();
@@ -17,7 +19,7 @@ std::vector<SimdLevel> UsableSimdLevels();
 // The best usable level, or the one that the environment variable
 // TF_ROIALIGN_SIMD names (baseline, avx2, avx512) if it is usable. Decided
 // once.
-SimdLevel CurrentSimdLevel();
+TF_ROIALIGN_API SimdLevel CurrentSimdLevel();
 
 }  // namespace tf_roialign
 

@@ -65,11 +65,17 @@ def random_kinds(rng, count):
     return np.resize(rng.permutation(BOX_KINDS), count)
 
 
+def by_coordinate(scale):
+    """The scale of each of (x1, y1, x2, y2)."""
+    y, x = reference.scales(scale)
+    return np.array([x, y, x, y])
+
+
 def random_boxes(rng, count, height, width, scale=1.0, dtype="float32"):
     """[count, 4] boxes of random kinds, in image coordinates (pixels of the map / scale)."""
     kinds = random_kinds(rng, count)
     boxes = np.array([random_box(rng, kind, height, width) for kind in kinds]).reshape(-1, 4)
-    return (boxes / scale).astype(dtype)
+    return (boxes / by_coordinate(scale)).astype(dtype)
 
 
 def smooth_boxes(rng, count, height, width, *, margin=2e-3, **kwargs):
@@ -78,7 +84,7 @@ def smooth_boxes(rng, count, height, width, *, margin=2e-3, **kwargs):
     boxes = []
     while len(boxes) < count:
         kind = rng.choice(["inside", "partly_outside", "tiny", "reversed"])
-        box = random_box(rng, kind, height, width) / scale
+        box = random_box(rng, kind, height, width) / by_coordinate(scale)
         if reference.kink_distance(box, (height, width), **kwargs) > margin:
             boxes.append(box)
     return np.array(boxes)

@@ -101,11 +101,17 @@ def axis_of_box(c1, c2, length, bins, scale, ratio, aligned, geometry):
     return axis
 
 
+def scales(scale):
+    """(y, x) of a scale, which may be one number for both axes."""
+    return tuple(scale) if isinstance(scale, tuple | list) else (scale, scale)
+
+
 def axes_of_box(box, shape, output_size, scale, ratio, aligned, geometry):
     """The y axis and the x axis of one box on a map of shape (H, W), and the count."""
     x1, y1, x2, y2 = box
-    y = axis_of_box(y1, y2, shape[0], output_size[0], scale, ratio, aligned, geometry)
-    x = axis_of_box(x1, x2, shape[1], output_size[1], scale, ratio, aligned, geometry)
+    scale_y, scale_x = scales(scale)
+    y = axis_of_box(y1, y2, shape[0], output_size[0], scale_y, ratio, aligned, geometry)
+    x = axis_of_box(x1, x2, shape[1], output_size[1], scale_x, ratio, aligned, geometry)
     return y, x, float(max(y.grid * x.grid, 1))
 
 
@@ -222,9 +228,10 @@ def kink_distance(box, shape, output_size, scale=1.0, ratio=-1, aligned=False):
     """
     nearest = math.inf
     x1, y1, x2, y2 = box
-    for c1, c2, length, bins in (
-        (y1, y2, shape[0], output_size[0]),
-        (x1, x2, shape[1], output_size[1]),
+    scale_y, scale_x = scales(scale)
+    for c1, c2, length, bins, scale in (
+        (y1, y2, shape[0], output_size[0], scale_y),
+        (x1, x2, shape[1], output_size[1], scale_x),
     ):
         # A map that is larger on both sides has the samples that are nearly counted, too.
         wide = axis_of_box(

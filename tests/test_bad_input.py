@@ -431,7 +431,22 @@ ONE_OR_TWO = "`output_size` must be one or two integers of at least 1, got "
         ({"spatial_scale": -INF}, "`spatial_scale` must be finite and greater than 0, got -inf"),
         ({"spatial_scale": "1"}, "`spatial_scale` must be "),
         ({"spatial_scale": None}, "`spatial_scale` must be "),
-        ({"spatial_scale": (1.0, 1.0)}, "`spatial_scale` must be "),
+        *(
+            (
+                {"spatial_scale": scale},
+                "`spatial_scale` must be a number or two, (y, x), finite and greater than 0, got "
+                + shown,
+            )
+            for scale, shown in [
+                ((1.0,), "[1.0]"),
+                ((1.0, 0.5, 1.0), "[1.0, 0.5, 1.0]"),
+                ((1.0, 0.0), "[1.0, 0.0]"),
+                ((-1.0, 0.5), "[-1.0, 0.5]"),
+                ([0.5, NAN], "[0.5, nan]"),
+                ((0.5, "1"), "[0.5, '1']"),
+                (np.ones([2, 1]), "[[1.]\n [1.]]"),
+            ]
+        ),
         ({"sampling_ratio": 2.5}, "`sampling_ratio` must be an integer"),
         ({"sampling_ratio": "2"}, "`sampling_ratio` must be an integer"),
         ({"sampling_ratio": None}, "`sampling_ratio` must be an integer"),

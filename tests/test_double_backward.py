@@ -229,6 +229,7 @@ def test_an_index_out_of_range_on_a_gpu(monkeypatch, form):
 
     monkeypatch.setattr(raw_ops, "roi_align", on_gpu)
     op = types.SimpleNamespace(
+        type="TfRoialign>RoiAlignGrad",
         inputs=[problem.upstream, tf.constant(boxes), indices, tf.shape(weights, tf.int64)],
         get_attr=problem.attributes.get,
         skip_input_indices=(1,),

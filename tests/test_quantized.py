@@ -413,7 +413,7 @@ def test_a_box_that_is_not_finite_gives_the_zero_point(dtype, data_format, value
         (
             {"features": np.zeros((1, 4, 4, 2), np.float32)},
             TypeError,
-            "`features` must be int8, uint8, int32, qint8, quint8 or qint32, got float32",
+            "`features` must be qint8, quint8, qint32, int8, uint8 or int32, got float32",
         ),
         (
             {"features": np.zeros((4, 4, 2), np.int8)},

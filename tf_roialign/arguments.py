@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 OutputSize = int | Sequence[int] | tf.TensorShape
+SpatialScale = float | Sequence[float]
 
 _END_OF_INT32 = 2**31
 _PLAIN = (int, float, str, np.generic, np.ndarray)
@@ -35,19 +36,35 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def check_spatial_scale(spatial_scale: float) -> float:
-    """Returns the scale as a Python float."""
+def check_spatial_scale(spatial_scale: SpatialScale) -> float | tuple[float, float]:
+    """Returns the scale as a Python float; (y, x) where they differ."""
     value = _without_tensors("spatial_scale", spatial_scale)
-    try:
-        # Of a string, float() would read a number.
-        scale = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        scale = math.nan
-    if not (math.isfinite(scale) and scale > 0):
+    if isinstance(value, list | tuple | np.ndarray):
+        scales = [_scale(entry) for entry in value]
+        if len(scales) != 2 or not all(map(_is_scale, scales)):
+            raise ValueError(
+                "`spatial_scale` must be a number or two, (y, x), finite and greater than 0, got "
+                f"{_shown(spatial_scale)}"
+            )
+        return scales[0] if scales[0] == scales[1] else (scales[0], scales[1])
+    scale = _scale(value)
+    if not _is_scale(scale):
         raise ValueError(
             f"`spatial_scale` must be finite and greater than 0, got {_shown(spatial_scale)}"
         )
     return scale
+
+
+def _scale(value) -> float:
+    try:
+        # Of a string, float() would read a number.
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _is_scale(scale):
+    return math.isfinite(scale) and scale > 0
 
 
 def check_sampling_ratio(sampling_ratio: int) -> int:

@@ -1,6 +1,7 @@
 """Turns every form that boxes come in into the ones that the ops read."""
 
 import functools
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import Union
@@ -55,23 +56,24 @@ def prepare_boxes(features, boxes, box_indices):
 
 
 def scale_exactly(boxes, spatial_scale):
-    """Returns (boxes, spatial_scale) with a scale that the op's attribute holds.
+    """Returns (boxes, spatial_scale) with a scale that the op's attributes hold.
 
-    The attribute is 32 bits wide. Where float64 boxes ask for more, they are
-    multiplied here: coordinate * scale is the first thing the op does, so not a
-    bit is different.
+    These are 32 bits wide. Where float64 boxes ask for more, they are multiplied here:
+    coordinate * scale is the first thing the op does, so not a bit is different.
     """
+    is_pair = isinstance(spatial_scale, tuple)
+    scales = spatial_scale if is_pair else (spatial_scale,)
     with np.errstate(over="ignore"):
-        held = float(np.float32(spatial_scale))
+        held = [float(np.float32(scale)) for scale in scales]
     # Subnormals are zero on TensorFlow's threads.
-    is_usable = np.finfo(np.float32).tiny <= held < np.inf
-    if held == spatial_scale and is_usable:
+    are_usable = all(np.finfo(np.float32).tiny <= scale < np.inf for scale in held)
+    if are_usable and all(map(operator.eq, held, scales)):
         return boxes, spatial_scale
     if boxes.dtype != tf.float64:
-        if not is_usable:
+        if not are_usable:
             raise ValueError(
                 "`spatial_scale` must be finite and greater than 0 as a float32, which it is for "
-                f"boxes that are not float64, got {spatial_scale}"
+                f"boxes that are not float64, got {list(scales) if is_pair else spatial_scale}"
             )
         return boxes, spatial_scale
     if boxes.shape.rank == 0:
@@ -80,9 +82,11 @@ def scale_exactly(boxes, spatial_scale):
     if columns is None:
         # Of unknown rank, a scalar has no columns: the op refuses that too.
         columns = tf.reduce_sum(tf.shape(boxes)[-1:])
-    is_coordinate = tf.range(columns) >= columns - 4
-    one = tf.ones([], tf.float64)
-    return boxes * tf.where(is_coordinate, one * spatial_scale, one), 1.0
+    # The coordinates come last: x, y, x, y.
+    place = columns - tf.range(columns)
+    y, x = (tf.constant(scale, tf.float64) for scale in (scales[0], scales[-1]))
+    of_place = tf.where(tf.equal(place % 2, 0), x, y)
+    return boxes * tf.where(place <= 4, of_place, tf.ones([], tf.float64)), 1.0
 
 
 def shape_text(tensor):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_roialign import raw_ops
-from tf_roialign.arguments import check_choice, check_spatial_scale
+from tf_roialign.arguments import SpatialScale, check_choice, check_spatial_scale
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, to_tensor
 
 # The distance of neighbouring numbers, relative.
@@ -39,7 +39,8 @@ _FEW = 3
 _NORMALISED_END = 1.5
 _SMALLEST_IMAGE = 16
 # Boxes that all lie in the part of the image that the feature map would be, were it laid on
-# it, are in feature pixels. A box lies there by chance with the probability scale^2 ...
+# it, are in feature pixels. A box lies there by chance with the probability of its area, the
+# product of the scales ...
 _CHANCE = 1e-9
 # ... if images fill their tensor: padded ones may end at half of it, so a scale of 1/2 is no
 # evidence. Boxes that nothing confines to that part do not reach its far half either.
@@ -97,7 +98,7 @@ def check_boxes(
     features: TensorLike,
     boxes: Boxes,
     *,
-    spatial_scale: float = 1.0,
+    spatial_scale: SpatialScale = 1.0,
     box_indices: TensorLike | None = None,
     image_size: Sequence[int] | None = None,
     data_format: str = "NHWC",
@@ -229,11 +230,13 @@ class _Map:
 
     def __init__(self, shape, layout, scale):
         sizes = {"NHWC": (shape[2], shape[1]), "NCHW": (shape[3], shape[2])}
-        self.shape, self.layout, self.scale = shape, layout, scale
+        self.shape, self.layout = shape, layout
+        y, x = scale if isinstance(scale, tuple) else (scale, scale)
+        self.scale = np.array([x, y])
         self.size = np.array(sizes[layout], np.float64)
         self.other_layout = "NCHW" if layout == "NHWC" else "NHWC"
         self.other_size = np.array(sizes[self.other_layout], np.float64)
-        self.image = self.size / scale
+        self.image = self.size / self.scale
 
     def __str__(self):
         return (
@@ -251,6 +254,10 @@ def _size_text(size):
 
 
 def _scale_text(scale):
+    """A scale as people write it; of two, (x, y), as the argument takes them."""
+    if np.ndim(scale):
+        x, y = scale
+        return _scale_text(x) if x == y else f"({_scale_text(y)}, {_scale_text(x)})"
     if scale < 1 and abs(1 / scale - round(1 / scale)) < 1e-6 / scale:
         return f"1/{round(1 / scale)}"
     return f"{scale:.3g}"
@@ -390,7 +397,10 @@ def _of_formats(boxes, image, feature_map, image_is_known):
             f"{_size_text(image)}, as if they were in feature pixels: `roi_align` multiplies "
             "them by `spatial_scale`, so give them in pixels of the image."
         )
-        return [("feature_pixels", message), *_order(boxes / feature_map.scale, distinct, image)]
+        return [
+            ("feature_pixels", message),
+            *_order(boxes / np.tile(feature_map.scale, 2), distinct, image),
+        ]
 
     found = [] if image_is_known else _layout(boxes, distinct, feature_map)
     if found:
@@ -456,8 +466,8 @@ def _are_normalised(boxes, image):
 
 def _are_in_feature_pixels(boxes, distinct, map_size, scale):
     return (
-        scale <= _LARGEST_FEATURE_SCALE
-        and scale ** (2 * distinct) <= _CHANCE
+        scale.max() <= _LARGEST_FEATURE_SCALE
+        and scale.prod() ** distinct <= _CHANCE
         and _within(boxes, map_size).all()
         and (_reach(boxes) >= _REACH_OF_FEATURE_PIXELS * map_size).all()
     )

@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
-from tf_roialign import raw_ops
+from tf_roialign import op_defs, raw_ops
 from tf_roialign.arguments import (
     OutputSize,
+    SpatialScale,
     check_aligned,
     check_choice,
     check_output_size,
@@ -14,14 +15,14 @@ from tf_roialign.arguments import (
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
 from tf_roialign.library import check_xla
 
-_DTYPES = (tf.float32, tf.bfloat16, tf.float16, tf.float64)
+_DTYPES = op_defs.dtypes(op_defs.ROI_ALIGN, "T")
 
 
 def roi_align(
     features: TensorLike,
     boxes: Boxes,
     output_size: OutputSize,
-    spatial_scale: float = 1.0,
+    spatial_scale: SpatialScale = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
     *,
@@ -69,7 +70,8 @@ def roi_align(
         least 1; a `tf.TensorShape` will do. This, `spatial_scale`, `sampling_ratio`,
         `aligned` and `data_format` have to be known when a graph is built.
       spatial_scale: Feature pixels per input-image pixel, e.g. `1 / 16` for a
-        map of stride 16. Finite, greater than 0.
+        map of stride 16; `(y, x)` where the axes differ, as after a resize that does
+        not keep the aspect. Finite, greater than 0.
       sampling_ratio: Samples per bin and axis, less than 2^31. Adaptive if
         <= 0: the bin's extent in feature pixels, rounded up.
       aligned: If True, coordinates are shifted by half a feature pixel, which
@@ -132,9 +134,14 @@ def prepare_call(
     boxes, spatial_scale = scale_exactly(boxes, spatial_scale)
     attributes = {
         "output_size": output_size,
-        "spatial_scale": spatial_scale,
         "sampling_ratio": sampling_ratio,
         "aligned": aligned,
         "data_format": data_format,
     }
+    # All that have no default in the generated Python: without spatial_scale, eager calls take
+    # TensorFlow's slow path.
+    if isinstance(spatial_scale, tuple):
+        attributes.update(spatial_scale=1.0, spatial_scales=spatial_scale)
+    else:
+        attributes["spatial_scale"] = spatial_scale
     return boxes, box_indices, attributes

@@ -14,21 +14,20 @@ derivative by the boxes.
 
 import tensorflow as tf
 
-from tf_roialign import raw_ops
+from tf_roialign import op_defs, raw_ops
 from tf_roialign.library import register_once
-
-_ATTRIBUTES = ("output_size", "spatial_scale", "sampling_ratio", "aligned", "data_format")
-
-
-def attributes_of(op):
-    """The attributes that the ops have in common."""
-    return {name: op.get_attr(name) for name in _ATTRIBUTES}
+from tf_roialign.op_defs import attributes_of, index_of, input_names, inputs_of
 
 
-def _is_wanted(op, index):
-    """Whether the gradient to input `index` is asked for, where TF tells."""
+def _is_wanted(op, name):
+    """Whether the gradient to an input is asked for, where TF tells."""
     # Eager tapes tell; in graphs what is not asked for is pruned.
-    return index not in (getattr(op, "skip_input_indices", None) or ())
+    return index_of(op.type, name) not in (getattr(op, "skip_input_indices", None) or ())
+
+
+def _in_order(op, **gradients):
+    """The gradients to an op's inputs, in their order; None to those that are not named."""
+    return [gradients.get(name) for name in input_names(op.type)]
 
 
 def _has_meaning(boxes, box_indices, images, dtype, attributes):
@@ -42,7 +41,7 @@ def _has_meaning(boxes, box_indices, images, dtype, attributes):
     return ~tf.math.is_nan(raw_ops.roi_align(nothing, boxes, box_indices, **one_bin))
 
 
-def _second_derivative(op, index):
+def _second_derivative(op):
     """Stands for the gradient by the boxes of what is a derivative by them already."""
     name = op.type.removeprefix("TfRoialign>")
     message = f"{name} cannot be differentiated by `boxes`: it is a derivative by them already"
@@ -50,120 +49,114 @@ def _second_derivative(op, index):
         raise LookupError(message)
     # A graph asks for all gradients and prunes what it does not need. XLA, which leaves
     # out assertions, gets NaN.
-    boxes = op.inputs[index]
+    boxes = inputs_of(op).boxes
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
         return tf.fill(tf.shape(boxes), tf.constant(float("nan"), boxes.dtype))
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>RoiAlign")
+def _boxes_of(inputs):
+    return inputs.boxes, inputs.box_indices
+
+
+def _shape_of(features):
+    return tf.shape(features, out_type=tf.int64)
+
+
+@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN)
 def _roi_align_grad(op, grad_output):
-    features, boxes, box_indices = op.inputs
-    attributes = attributes_of(op)
-    grad_features = grad_boxes = None
-    if _is_wanted(op, 0):
-        grad_features = raw_ops.roi_align_grad(
-            grad_output,
-            boxes,
-            box_indices,
-            tf.shape(features, out_type=tf.int64),
-            **attributes,
+    inputs, attributes = inputs_of(op), attributes_of(op)
+    gradients = {}
+    if _is_wanted(op, "features"):
+        gradients["features"] = raw_ops.roi_align_grad(
+            grad_output, *_boxes_of(inputs), _shape_of(inputs.features), **attributes
         )
-    if _is_wanted(op, 1):
-        grad_boxes = raw_ops.roi_align_boxes_grad(
-            grad_output, features, boxes, box_indices, **attributes
+    if _is_wanted(op, "boxes"):
+        gradients["boxes"] = raw_ops.roi_align_boxes_grad(
+            grad_output, inputs.features, *_boxes_of(inputs), **attributes
         )
-    return grad_features, grad_boxes, None
+    return _in_order(op, **gradients)
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignGrad")
+@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_GRAD)
 def _roi_align_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
-    grad_output, boxes, box_indices, features_shape = op.inputs
-    attributes = attributes_of(op)
-    grad_grad_output = grad_boxes = None
-    if _is_wanted(op, 0):
-        grad_grad_output = raw_ops.roi_align(grad_features, boxes, box_indices, **attributes)
+    inputs, attributes = inputs_of(op), attributes_of(op)
+    gradients = {}
+    if _is_wanted(op, "grad_output"):
+        pooled = raw_ops.roi_align(grad_features, *_boxes_of(inputs), **attributes)
         # RoiAlignGrad skips boxes without a meaning, while RoiAlign makes them NaN.
-        images, dtype = features_shape[0], grad_features.dtype
-        grad_grad_output = tf.where(
-            _has_meaning(boxes, box_indices, images, dtype, attributes),
-            grad_grad_output,
-            tf.zeros([], dtype),
+        images, dtype = inputs.features_shape[0], grad_features.dtype
+        has_meaning = _has_meaning(*_boxes_of(inputs), images, dtype, attributes)
+        gradients["grad_output"] = tf.where(has_meaning, pooled, tf.zeros([], dtype))
+    if _is_wanted(op, "boxes"):
+        gradients["boxes"] = raw_ops.roi_align_boxes_grad(
+            inputs.grad_output, grad_features, *_boxes_of(inputs), **attributes
         )
-    if _is_wanted(op, 1):
-        grad_boxes = raw_ops.roi_align_boxes_grad(
-            grad_output, grad_features, boxes, box_indices, **attributes
-        )
-    return grad_grad_output, grad_boxes, None, None
+    return _in_order(op, **gradients)
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesGrad")
+@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_GRAD)
 def _roi_align_boxes_grad_grad(op, direction):
     """`direction`: the upstream, in the shape of the boxes."""
-    grad_output, features, boxes, box_indices = op.inputs
-    attributes = attributes_of(op)
-    grad_grad_output = grad_features = grad_boxes = None
-    if _is_wanted(op, 0):
-        grad_grad_output = raw_ops.roi_align_boxes_tangent(
-            features, boxes, box_indices, direction, **attributes
+    inputs, attributes = inputs_of(op), attributes_of(op)
+    gradients = {}
+    if _is_wanted(op, "grad_output"):
+        gradients["grad_output"] = raw_ops.roi_align_boxes_tangent(
+            inputs.features, *_boxes_of(inputs), direction, **attributes
         )
-    if _is_wanted(op, 1):
-        grad_features = raw_ops.roi_align_boxes_tangent_grad(
-            grad_output,
-            boxes,
-            box_indices,
-            tf.shape(features, out_type=tf.int64),
+    if _is_wanted(op, "features"):
+        gradients["features"] = raw_ops.roi_align_boxes_tangent_grad(
+            inputs.grad_output,
+            *_boxes_of(inputs),
+            _shape_of(inputs.features),
             direction,
             **attributes,
         )
-    if _is_wanted(op, 2):
-        grad_boxes = _second_derivative(op, 2)
-    return grad_grad_output, grad_features, grad_boxes, None
+    if _is_wanted(op, "boxes"):
+        gradients["boxes"] = _second_derivative(op)
+    return _in_order(op, **gradients)
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesTangent")
+@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_TANGENT)
 def _roi_align_boxes_tangent_grad(op, grad_output):
-    features, boxes, box_indices, direction = op.inputs
-    attributes = attributes_of(op)
-    grad_features = grad_boxes = grad_direction = None
-    if _is_wanted(op, 0):
-        grad_features = raw_ops.roi_align_boxes_tangent_grad(
+    inputs, attributes = inputs_of(op), attributes_of(op)
+    gradients = {}
+    if _is_wanted(op, "features"):
+        gradients["features"] = raw_ops.roi_align_boxes_tangent_grad(
             grad_output,
-            boxes,
-            box_indices,
-            tf.shape(features, out_type=tf.int64),
-            direction,
+            *_boxes_of(inputs),
+            _shape_of(inputs.features),
+            inputs.direction,
             **attributes,
         )
-    if _is_wanted(op, 1):
-        grad_boxes = _second_derivative(op, 1)
-    if _is_wanted(op, 3):
-        grad_direction = raw_ops.roi_align_boxes_grad(
-            grad_output, features, boxes, box_indices, **attributes
+    if _is_wanted(op, "boxes"):
+        gradients["boxes"] = _second_derivative(op)
+    if _is_wanted(op, "direction"):
+        gradients["direction"] = raw_ops.roi_align_boxes_grad(
+            grad_output, inputs.features, *_boxes_of(inputs), **attributes
         )
-    return grad_features, grad_boxes, None, grad_direction
+    return _in_order(op, **gradients)
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>RoiAlignBoxesTangentGrad")
+@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_TANGENT_GRAD)
 def _roi_align_boxes_tangent_grad_grad(op, grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
-    grad_output, boxes, box_indices, _, direction = op.inputs
-    attributes = attributes_of(op)
-    grad_grad_output = grad_boxes = grad_direction = None
-    if _is_wanted(op, 0):
-        grad_grad_output = raw_ops.roi_align_boxes_tangent(
-            grad_features, boxes, box_indices, direction, **attributes
+    inputs, attributes = inputs_of(op), attributes_of(op)
+    gradients = {}
+    if _is_wanted(op, "grad_output"):
+        gradients["grad_output"] = raw_ops.roi_align_boxes_tangent(
+            grad_features, *_boxes_of(inputs), inputs.direction, **attributes
         )
-    if _is_wanted(op, 1):
-        grad_boxes = _second_derivative(op, 1)
-    if _is_wanted(op, 4):
-        grad_direction = raw_ops.roi_align_boxes_grad(
-            grad_output, grad_features, boxes, box_indices, **attributes
+    if _is_wanted(op, "boxes"):
+        gradients["boxes"] = _second_derivative(op)
+    if _is_wanted(op, "direction"):
+        gradients["direction"] = raw_ops.roi_align_boxes_grad(
+            inputs.grad_output, grad_features, *_boxes_of(inputs), **attributes
         )
-    return grad_grad_output, grad_boxes, None, None, grad_direction
+    return _in_order(op, **gradients)
 
 
-@register_once(tf.RegisterGradient, "TfRoialign>QuantizedRoiAlign")
+@register_once(tf.RegisterGradient, op_defs.QUANTIZED_ROI_ALIGN)
 def _quantized_roi_align_grad(op, grad_output):
     raise LookupError(
         "`quantized_roi_align` has no gradient, it is for inference only: train with "

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_roialign import keras2
 from tf_roialign.arguments import (
     OutputSize,
+    SpatialScale,
     check_aligned,
     check_choice,
     check_output_size,
@@ -51,8 +52,8 @@ class RoIAlign(keras.layers.Layer):
     Args:
       output_size: Pooled height and width `(PH, PW)`, or one int for both, at
         least 1.
-      spatial_scale: Feature pixels per input-image pixel. Finite, greater than
-        0.
+      spatial_scale: Feature pixels per input-image pixel, or `(y, x)` where the axes
+        differ. Finite, greater than 0.
       sampling_ratio: Samples per bin and axis; adaptive if <= 0.
       aligned: Whether coordinates are shifted by half a feature pixel; see
         `tf_roialign.roi_align`.
@@ -81,7 +82,7 @@ class RoIAlign(keras.layers.Layer):
     def __init__(
         self,
         output_size: OutputSize,
-        spatial_scale: float = 1.0,
+        spatial_scale: SpatialScale = 1.0,
         sampling_ratio: int = -1,
         aligned: bool = False,
         data_format: str | None = None,

@@ -89,6 +89,14 @@ class RoiAlign:
         if is_nhwc:
             features = graph.add("Transpose", features, perm=_TO_NCHW)
         boxes = graph.cast(boxes, computed, unless=box_dtype)
+        spatial_scale = node.get_attr_value("spatial_scale")
+        # Absent in graphs from before it was there.
+        scales = node.get_attr_value("spatial_scales", None) or []
+        if len(scales):
+            # `RoiAlign` has one scale. Coordinate * scale is the first thing that it does.
+            y, x = scales
+            boxes = graph.add("Mul", boxes, graph.constant([x, y, x, y], computed))
+            spatial_scale = 1.0
         aligned = bool(node.get_attr_value("aligned"))
         sampling_ratio = max(node.get_attr_value("sampling_ratio"), 0)
         # Boxes with x2 <= x1 have no samples. onnxruntime takes a negative number of them
@@ -107,7 +115,7 @@ class RoiAlign:
             output_width=output_width,
             # ONNX' 0 is what every ratio <= 0 is here.
             sampling_ratio=sampling_ratio,
-            spatial_scale=node.get_attr_value("spatial_scale"),
+            spatial_scale=spatial_scale,
         )
         if may_have_no_sample:
             output = graph.add("Where", is_empty, graph.constant(0, computed), output)

@@ -4,20 +4,20 @@ import contextlib
 
 import tensorflow as tf
 
-from tf_roialign import raw_ops
-from tf_roialign.arguments import OutputSize
+from tf_roialign import op_defs, raw_ops
+from tf_roialign.arguments import OutputSize, SpatialScale
 from tf_roialign.boxes import Boxes, TensorLike, to_tensor
 from tf_roialign.functional import prepare_call
 from tf_roialign.library import check_not_xla
 
-_DTYPES = (tf.int8, tf.uint8, tf.int32, tf.qint8, tf.quint8, tf.qint32)
+_DTYPES = op_defs.dtypes(op_defs.QUANTIZED_ROI_ALIGN, "T")
 
 
 def quantized_roi_align(
     features: TensorLike,
     boxes: Boxes,
     output_size: OutputSize,
-    spatial_scale: float = 1.0,
+    spatial_scale: SpatialScale = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
     *,
@@ -55,7 +55,7 @@ def quantized_roi_align(
         uint8, int32, qint8, quint8 or qint32.
       boxes: As for `roi_align`.
       output_size: As for `roi_align`.
-      spatial_scale: As for `roi_align`: feature pixels per input-image pixel.
+      spatial_scale: As for `roi_align`: feature pixels per input-image pixel, or `(y, x)`.
       sampling_ratio: As for `roi_align`.
       aligned: As for `roi_align`.
       scale: Scalar float32, finite and greater than 0.

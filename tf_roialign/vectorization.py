@@ -7,9 +7,9 @@ it is not found, TensorFlow runs a `while_loop` instead, which is slower.
 
 import tensorflow as tf
 
-from tf_roialign import raw_ops
-from tf_roialign.gradients import attributes_of
+from tf_roialign import op_defs, raw_ops
 from tf_roialign.library import register_once
+from tf_roialign.op_defs import attributes_of, index_of
 
 try:
     from tensorflow.python.ops.parallel_for import pfor as _pfor
@@ -79,9 +79,22 @@ def _iterations(pfor_input):
     return pfor_input.pfor.loop_len_vector[0]
 
 
-def _features(pfor_input, index):
+def _input(pfor_input, name):
+    """(value, whether it is stacked)."""
+    value, is_stacked, _ = pfor_input.input(index_of(pfor_input.op.type, name))
+    return value, is_stacked
+
+
+def _stacked(pfor_input, *names):
+    """The values of inputs, stacked."""
+    places = [index_of(pfor_input.op.type, name) for name in names]
+    pfor_input.stack_inputs(places)
+    return [pfor_input.stacked_input(place) for place in places]
+
+
+def _features(pfor_input):
     """(features, images of one iteration, whether each iteration has features of its own)."""
-    features, is_stacked, _ = pfor_input.input(index)
+    features, is_stacked = _input(pfor_input, "features")
     if is_stacked:
         return _fold_images(features), tf.shape(features)[1], True
     return features, tf.shape(features)[0], False
@@ -89,9 +102,8 @@ def _features(pfor_input, index):
 
 def _convert(pfor_input):
     attributes = attributes_of(pfor_input.op)
-    features, images, own = _features(pfor_input, 0)
-    pfor_input.stack_inputs([1, 2])
-    boxes, indices = pfor_input.stacked_input(1), pfor_input.stacked_input(2)
+    features, images, own = _features(pfor_input)
+    boxes, indices = _stacked(pfor_input, "boxes", "box_indices")
     boxes = _Boxes(boxes, indices, _iterations(pfor_input), images, own)
     output = raw_ops.roi_align(features, boxes.boxes, boxes.box_indices, **attributes)
     return _wrap(boxes.unfold(output), True)
@@ -100,11 +112,10 @@ def _convert(pfor_input):
 def _convert_grad(pfor_input):
     attributes = attributes_of(pfor_input.op)
     iterations = _iterations(pfor_input)
-    shape, is_stacked, _ = pfor_input.input(3)
+    shape, is_stacked = _input(pfor_input, "features_shape")
     if is_stacked:
         shape = shape[0]  # all iterations have the same
-    pfor_input.stack_inputs([0, 1, 2])
-    grad_output, boxes, indices = (pfor_input.stacked_input(i) for i in range(3))
+    grad_output, boxes, indices = _stacked(pfor_input, "grad_output", "boxes", "box_indices")
     boxes = _Boxes(boxes, indices, iterations, shape[0], True)
     iterations = tf.cast(tf.reshape(iterations, [1]), shape.dtype)
     grad_features = raw_ops.roi_align_grad(
@@ -119,9 +130,8 @@ def _convert_grad(pfor_input):
 
 def _convert_boxes_grad(pfor_input):
     attributes = attributes_of(pfor_input.op)
-    features, images, own = _features(pfor_input, 1)
-    pfor_input.stack_inputs([0, 2, 3])
-    grad_output, boxes, indices = (pfor_input.stacked_input(i) for i in (0, 2, 3))
+    features, images, own = _features(pfor_input)
+    grad_output, boxes, indices = _stacked(pfor_input, "grad_output", "boxes", "box_indices")
     boxes = _Boxes(boxes, indices, _iterations(pfor_input), images, own)
     grad_boxes = raw_ops.roi_align_boxes_grad(
         boxes.fold(grad_output), features, boxes.boxes, boxes.box_indices, **attributes
@@ -130,6 +140,6 @@ def _convert_boxes_grad(pfor_input):
 
 
 if _register is not None:
-    register_once(_register, "TfRoialign>RoiAlign")(_convert)
-    register_once(_register, "TfRoialign>RoiAlignGrad")(_convert_grad)
-    register_once(_register, "TfRoialign>RoiAlignBoxesGrad")(_convert_boxes_grad)
+    register_once(_register, op_defs.ROI_ALIGN)(_convert)
+    register_once(_register, op_defs.ROI_ALIGN_GRAD)(_convert_grad)
+    register_once(_register, op_defs.ROI_ALIGN_BOXES_GRAD)(_convert_boxes_grad)

@@ -69,14 +69,14 @@ def specs_of(form, data_format, dtype="float32", box_dtype="float32"):
     return specs
 
 
-def call_in_form(form, features, boxes, more, **attributes):
+def call_in_form(form, features, boxes, more, scale=SCALE, **attributes):
     """roi_align of what ONNX models take: tensors."""
     if form == "ragged":
         boxes = tf.RaggedTensor.from_row_lengths(boxes, more)
     elif form == "list":
         boxes = [boxes[:4], boxes[4:4], boxes[4:]]
     indices = {"box_indices": more} if form == "box_indices" else {}
-    return tf_roialign.roi_align(features, boxes, (3, 2), SCALE, **indices, **attributes)
+    return tf_roialign.roi_align(features, boxes, (3, 2), scale, **indices, **attributes)
 
 
 def make_inputs(form, data_format, *, images=3, count=18, dtype="float32", box_dtype="float32"):
@@ -186,6 +186,21 @@ def test_dtypes(form, dtype, box_dtype):
     if "float32" in (dtype, box_dtype):
         tolerance = max(tolerance, 1e-5)  # coordinates in float32 here, in float64 there
     cases.assert_close(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("ratio", [-1, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_scale_per_axis(form, ratio, runtime):
+    """ONNX has one scale: the boxes are multiplied in the model."""
+
+    def function(features, boxes, more=None):
+        return call_in_form(form, features, boxes, more, (0.3, 0.6), sampling_ratio=ratio)
+
+    inputs = make_inputs(form, "NHWC")
+    (got,) = RUNTIMES[runtime](convert(function, specs_of(form, "NHWC")), inputs).values()
+    expected = function(**{name: tf.constant(x) for name, x in inputs.items()}).numpy()
+    assert_equal(got, expected, form)
 
 
 def test_bfloat16_is_computed_in_float32():

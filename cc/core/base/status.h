@@ -42,10 +42,10 @@ class [[nodiscard]] Status {
   std::string text_;
 };
 
-#define TF_ROIALIGN_RETURN_IF_ERROR(expression)                  \
-  do {                                                           \
-    ::tf_roialign::Status status_of_expression = (expression);   \
-    if (!status_of_expression.ok()) return status_of_expression; \
+#define TF_ROIALIGN_RETURN_IF_ERROR(...)                              \
+  do {                                                                \
+    const ::tf_roialign::Status status_of_expression = (__VA_ARGS__); \
+    if (!status_of_expression.ok()) return status_of_expression;      \
   } while (false)
 
 }  // namespace tf_roialign

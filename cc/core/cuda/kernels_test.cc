@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cc/core/cpu/roi_align_cpu.h"
-#include "cc/core/cuda/block_emulator.h"
+#include "cc/core/cuda/testing/block_emulator.h"
 #include "cc/core/cuda/run.h"
 #include "gtest/gtest.h"
 
@@ -170,7 +170,7 @@ std::vector<T> Forward(const Call<T, B>& call, ThreadOrder order,
   EmulatedDevice device(order);
   const BoxInputs<B> inputs(call, wide_indices);
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
-  EXPECT_EQ((gpu::Forward<T, B>(device, call.params, call.sizes, inputs.boxes,
+  EXPECT_EQ((cuda::Forward<T, B>(device, call.params, call.sizes, inputs.boxes,
                                 call.features.data(), output.data())),
             "");
   return output;
@@ -184,7 +184,7 @@ std::vector<T> FeatureGrad(const Call<T, B>& call, ThreadOrder order,
   // Not zero before: every element has to be written.
   std::vector<T> grad(call.features.size(), FromDouble<T>(77));
   EXPECT_EQ(
-      (gpu::FeatureGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
+      (cuda::FeatureGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
                               call.grad_output.data(), grad.data())),
       "");
   return grad;
@@ -196,7 +196,7 @@ std::vector<B> BoxGrad(const Call<T, B>& call, ThreadOrder order,
   EmulatedDevice device(order);
   const BoxInputs<B> inputs(call, wide_indices);
   std::vector<B> grad(inputs.rows.size(), B(77));
-  EXPECT_EQ((gpu::BoxGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
+  EXPECT_EQ((cuda::BoxGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
                                 call.features.data(), call.grad_output.data(),
                                 grad.data())),
             "");
@@ -554,7 +554,7 @@ TEST(CudaMemory, UnalignedFeaturesAreReadInNarrowerPieces) {
   const BoxInputs<float> inputs(call);
   std::vector<float> output(call.grad_output.size());
   EXPECT_EQ(
-      (gpu::Forward<float, float>(device, call.params, call.sizes, inputs.boxes,
+      (cuda::Forward<float, float>(device, call.params, call.sizes, inputs.boxes,
                                   shifted.data() + 1, output.data())),
       "");
   ExpectForwardIsCpu(call, output);
@@ -566,7 +566,7 @@ TEST(CudaMemory, LackOfScratchIsSaid) {
   device.out_of_memory = true;
   const BoxInputs<float> inputs(call);
   std::vector<float> grad(call.features.size());
-  EXPECT_NE((gpu::FeatureGrad<float, float>(
+  EXPECT_NE((cuda::FeatureGrad<float, float>(
                  device, call.params, call.sizes, inputs.boxes,
                  call.grad_output.data(), grad.data()))
                 .find("memory"),
@@ -581,7 +581,7 @@ TEST(CudaLimits, AreSaid) {
   call.AddBox(0, 1, 1, 2, 2);
   EmulatedDevice device(ThreadOrder::kAscending);
   const BoxInputs<float> inputs(call);
-  EXPECT_NE((gpu::Forward<float, float>(device, call.params, call.sizes,
+  EXPECT_NE((cuda::Forward<float, float>(device, call.params, call.sizes,
                                         inputs.boxes, nullptr, nullptr))
                 .find("rows, got 2147483648"),
             std::string::npos);

@@ -3,31 +3,31 @@
 // column of pixels with the weights of y; then the columns of a bin are summed
 // in shared memory. A block's outputs are one piece of memory.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NCHW_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NCHW_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NCHW_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NCHW_H_
 
 #include <cmath>
 #include <cstdint>
 
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/tap_lists.h"
-#include "cc/core/cuda/vectors.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/kernels/tap_lists.h"
+#include "cc/core/cuda/kernels/vectors.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 template <typename T>
 struct ForwardNchw {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<Tap<W>>;
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
-  static constexpr int kTogether = 4;  // channels of one thread at a time
-  static constexpr int kMaxColumnSums = 24 * 1024 / int(sizeof(W));
+  static constexpr int kTogether = kNchwTogether;
+  static constexpr int kMaxColumnSums = kColumnSumBytes / int(sizeof(W));
 
   Problem problem;
-  const T* features;
   T* output;
   int block_channels;  // a multiple of kTogether
   int column_sums;     // how many fit
@@ -57,8 +57,7 @@ struct ForwardNchw {
     Taps taps(&shared, y_capacity, x_capacity);
 
     if (ThreadIndex() == 0) {
-      *image = problem.boxes_are_double ? MeaningfulImage<double>(problem, k)
-                                        : MeaningfulImage<float>(problem, k);
+      *image = MeaningfulImage(problem, k);
     }
     SyncThreads();
     T* const out = output + (k * problem.channels + c) * problem.bins();
@@ -71,24 +70,33 @@ struct ForwardNchw {
       }
       return;
     }
-    const T* const map =
-        features + (*image * problem.channels + c) *
-                       (int64_t(problem.height) * problem.width);
+    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
+    const Planes map = {
+        device_map.As<const T>() +
+            (*image * problem.channels + c) * device_map.pixels(),
+        device_map.width, device_map.pixels()};
     const int rows = lists_fit ? kBinsInHand : 1;
     const int bins =
         lists_fit ? kBinsInHand : Max(1, kThreads / block_channels);
-    for (int p = 0; p < problem.pooled_height; p += rows) {
-      for (int q = 0; q < problem.pooled_width; q += bins) {
-        Pass(map, channels, k, p, Min(rows, problem.pooled_height - p), q,
-             Min(bins, problem.pooled_width - q), columns, &taps, out);
+    for (int p = 0; p < problem.pooled_height(); p += rows) {
+      for (int q = 0; q < problem.pooled_width(); q += bins) {
+        Pass(map, channels, k, p, Min(rows, problem.pooled_height() - p), q,
+             Min(bins, problem.pooled_width() - q), columns, &taps, out);
       }
     }
   }
 
  private:
+  // The block's channels of an image.
+  struct Planes {
+    const T* data;
+    int width;
+    int64_t stride;
+  };
+
   // Bin rows [p, p + rows) and bins [q, q + bins).
-  TF_ROIALIGN_DEVICE void Pass(const T* map, int channels, int64_t k, int p,
-                               int rows, int q, int bins, W* columns,
+  TF_ROIALIGN_DEVICE void Pass(const Planes& map, int channels, int64_t k,
+                               int p, int rows, int q, int bins, W* columns,
                                Taps* taps, T* out) const {
     taps->Count(problem, k, p, rows, q, bins, kThreads);
     const int y_all = taps->y.begin(rows), x_all = taps->x.begin(bins);
@@ -132,17 +140,17 @@ struct ForwardNchw {
     Packed<T, 1> packed;
     Narrow(value, &packed.e[0]);
     StoreStreaming(packed, out + c * problem.bins() +
-                               int64_t(p) * problem.pooled_width + q);
+                               int64_t(p) * problem.pooled_width() + q);
   }
 
   // columns[c][r][x]: the pixels of tap x summed over bin row r, for `rows`
   // rows from `first` on and x taps [0, x_count) in hand. y_to: where the y
   // taps in hand end, y where they begin, or y_to = 0 if all are in hand.
-  TF_ROIALIGN_DEVICE void SumColumns(const Taps& taps, const T* map,
+  TF_ROIALIGN_DEVICE void SumColumns(const Taps& taps, const Planes& map,
                                      int channels, int first, int rows, int y,
                                      int y_to, int x_count, W* columns) const {
     const int quads = (channels + kTogether - 1) / kTogether;
-    const int64_t plane = int64_t(problem.height) * problem.width;
+    const int64_t plane = map.stride;
     const int items = quads * rows * x_count;
     for (int item = ThreadIndex(); item < items; item += kThreads) {
       const int row_item = item / x_count;
@@ -153,7 +161,7 @@ struct ForwardNchw {
       const Tap<W> x_tap = taps.x.tap(x);
       W sums[kTogether] = {};
       if (x_tap.pixel >= 0) {
-        const T* const column = map + c * plane + x_tap.pixel;
+        const T* const column = map.data + c * plane + x_tap.pixel;
         const int begin = Max(0, taps.y.begin(first + r) - y);
         int end = taps.y.begin(first + r + 1);
         if (y_to > 0) end = Min(end, y_to);
@@ -165,8 +173,7 @@ struct ForwardNchw {
           for (int j = 0; j < kTapGroup; ++j) {
             const Tap<W> y_tap = taps.y.tap(i + j);
             weight[j] = y_tap.weight;
-            const T* const pixel =
-                column + int64_t(y_tap.pixel) * problem.width;
+            const T* const pixel = column + int64_t(y_tap.pixel) * map.width;
             TF_ROIALIGN_UNROLL
             for (int u = 0; u < kTogether; ++u) {
               in[j][u] = {};
@@ -219,7 +226,7 @@ struct ForwardNchw {
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NCHW_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NCHW_H_

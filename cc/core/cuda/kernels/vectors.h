@@ -1,17 +1,17 @@
 // Channel vectors: one load or store of up to 16 bytes, summed in float (double
 // for double).
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_VECTORS_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_VECTORS_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_VECTORS_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_VECTORS_H_
 
 #include <cstdint>
 #include <cstring>
 
-#include "cc/core/cuda/portable.h"
+#include "cc/core/cuda/platform/portable.h"
 #include "cc/core/dtypes/float16.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 TF_ROIALIGN_DEVICE float Widen(float value) { return value; }
 TF_ROIALIGN_DEVICE double Widen(double value) { return value; }
@@ -149,7 +149,7 @@ struct Sums {
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_VECTORS_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_VECTORS_H_

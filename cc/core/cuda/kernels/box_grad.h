@@ -1,19 +1,20 @@
 // The gradient to the boxes. Blocks write partial sums, one set for each part
 // of a box; a last kernel adds a box's parts in their order. No atomics.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_BOX_GRAD_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_BOX_GRAD_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_BOX_GRAD_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_BOX_GRAD_H_
 
 #include <cmath>
 #include <cstdint>
 
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/tap_lists.h"
-#include "cc/core/cuda/vectors.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/kernels/tap_lists.h"
+#include "cc/core/cuda/kernels/vectors.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 // In the order of a box's row.
 struct BoxSums {
@@ -48,11 +49,10 @@ template <typename T, int V>
 struct BoxGradNhwc {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<SlopeTap<W>>;
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
 
   Problem problem;
-  const T* features;
   const T* grad_output;
   BoxSums* parts;  // [boxes, pooled_height]
   int lanes;
@@ -68,26 +68,28 @@ struct BoxGradNhwc {
 
   TF_ROIALIGN_DEVICE void operator()() const {
     const int64_t unit = first_unit + BlockIndex();
-    const int64_t k = unit / problem.pooled_height;
-    const int p = static_cast<int>(unit - k * problem.pooled_height);
+    const int64_t k = unit / problem.pooled_height();
+    const int p = static_cast<int>(unit - k * problem.pooled_height());
     SharedPieces shared;
     int64_t* image = shared.Take<int64_t>(1);
     BoxSums* reduced = shared.Take<BoxSums>(kThreads);
     Taps taps(&shared, y_capacity, x_capacity);
     if (ThreadIndex() == 0) {
-      *image = problem.boxes_are_double ? MeaningfulImage<double>(problem, k)
-                                        : MeaningfulImage<float>(problem, k);
+      *image = MeaningfulImage(problem, k);
     }
     SyncThreads();
+    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
+    const int64_t row_stride = int64_t(device_map.width) * problem.channels;
     BoxSums sums;
-    const T* const in =
-        grad_output + (k * problem.bins() + int64_t(p) * problem.pooled_width) *
-                          problem.channels;
-    for (int q = 0; *image >= 0 && q < problem.pooled_width; q += kBinsInHand) {
-      const int bins = Min(kBinsInHand, problem.pooled_width - q);
+    const T* const in = grad_output + (k * problem.bins() +
+                                       int64_t(p) * problem.pooled_width()) *
+                                          problem.channels;
+    for (int q = 0; *image >= 0 && q < problem.pooled_width();
+         q += kBinsInHand) {
+      const int bins = Min(kBinsInHand, problem.pooled_width() - q);
       taps.Count(problem, k, p, 1, q, bins, kThreads);
-      const T* const map = features + *image * problem.height * problem.width *
-                                          int64_t(problem.channels);
+      const T* const map =
+          device_map.As<const T>() + *image * device_map.height * row_stride;
       // In pieces where the lists do not fit: sums are sums.
       const int y_all = taps.y.begin(1), x_all = taps.x.begin(bins);
       for (int y = 0; y < y_all; y += y_capacity) {
@@ -95,8 +97,8 @@ struct BoxGradNhwc {
         for (int x = 0; x < x_all; x += x_capacity) {
           const int x_to = Min(x_all, x + x_capacity);
           taps.Make(problem, k, p, 1, q, bins, y, y_to, x, x_to, kThreads);
-          AddBins(taps, map, in + int64_t(q) * problem.channels, y_to - y, bins,
-                  x, x_to, &sums);
+          AddBins(taps, map, row_stride, in + int64_t(q) * problem.channels,
+                  y_to - y, bins, x, x_to, &sums);
           SyncThreads();
         }
       }
@@ -106,11 +108,11 @@ struct BoxGradNhwc {
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddBins(const Taps& taps, const T* map, const T* in,
-                                  int y_count, int bins, int x_from, int x_to,
+  TF_ROIALIGN_DEVICE void AddBins(const Taps& taps, const T* map,
+                                  int64_t row_stride, const T* in, int y_count,
+                                  int bins, int x_from, int x_to,
                                   BoxSums* sums) const {
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
-    const int64_t row_stride = int64_t(problem.width) * problem.channels;
     for (int i = group; i < bins; i += groups) {
       const int begin = Max(x_from, taps.x.begin(i)) - x_from;
       const int end = Min(x_to, taps.x.begin(i + 1)) - x_from;
@@ -168,12 +170,11 @@ template <typename T>
 struct BoxGradNchw {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<SlopeTap<W>>;
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
-  static constexpr int kTogether = 4;  // channels of one thread at a time
+  static constexpr int kTogether = kNchwTogether;
 
   Problem problem;
-  const T* features;
   const T* grad_output;
   BoxSums* parts;  // [boxes, channel slices]
   int block_channels;
@@ -199,30 +200,30 @@ struct BoxGradNchw {
     BoxSums* reduced = shared.Take<BoxSums>(kThreads);
     Taps taps(&shared, y_capacity, x_capacity);
     if (ThreadIndex() == 0) {
-      *image = problem.boxes_are_double ? MeaningfulImage<double>(problem, k)
-                                        : MeaningfulImage<float>(problem, k);
+      *image = MeaningfulImage(problem, k);
     }
     SyncThreads();
+    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
     BoxSums sums;
     const T* const in =
         grad_output + (k * problem.channels + c) * problem.bins();
-    for (int p = 0; *image >= 0 && p < problem.pooled_height;
+    for (int p = 0; *image >= 0 && p < problem.pooled_height();
          p += kBinsInHand) {
-      const int rows = Min(kBinsInHand, problem.pooled_height - p);
-      for (int q = 0; q < problem.pooled_width; q += kBinsInHand) {
-        const int bins = Min(kBinsInHand, problem.pooled_width - q);
+      const int rows = Min(kBinsInHand, problem.pooled_height() - p);
+      for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
+        const int bins = Min(kBinsInHand, problem.pooled_width() - q);
         taps.Count(problem, k, p, rows, q, bins, kThreads);
         const T* const map =
-            features + (*image * problem.channels + c) *
-                           (int64_t(problem.height) * problem.width);
+            device_map.As<const T>() +
+            (*image * problem.channels + c) * device_map.pixels();
         const int y_all = taps.y.begin(rows), x_all = taps.x.begin(bins);
         for (int y = 0; y < y_all; y += y_capacity) {
           const int y_to = Min(y_all, y + y_capacity);
           for (int x = 0; x < x_all; x += x_capacity) {
             const int x_to = Min(x_all, x + x_capacity);
             taps.Make(problem, k, p, rows, q, bins, y, y_to, x, x_to, kThreads);
-            AddColumns(taps, map, in, channels, p, rows, q, bins, y, y_to, x,
-                       x_to, &sums);
+            AddColumns(taps, map, device_map, in, channels, p, rows, q, bins, y,
+                       y_to, x, x_to, &sums);
             SyncThreads();
           }
         }
@@ -234,11 +235,12 @@ struct BoxGradNchw {
 
  private:
   TF_ROIALIGN_DEVICE void AddColumns(const Taps& taps, const T* map,
-                                     const T* in, int channels, int p, int rows,
-                                     int q, int bins, int y, int y_to, int x,
-                                     int x_to, BoxSums* sums) const {
+                                     const DeviceMap& device_map, const T* in,
+                                     int channels, int p, int rows, int q,
+                                     int bins, int y, int y_to, int x, int x_to,
+                                     BoxSums* sums) const {
     const int quads = (channels + kTogether - 1) / kTogether;
-    const int64_t plane = int64_t(problem.height) * problem.width;
+    const int64_t plane = device_map.pixels();
     const int x_count = x_to - x;
     const int64_t items = int64_t(quads) * rows * x_count;
     for (int64_t item = ThreadIndex(); item < items; item += kThreads) {
@@ -257,7 +259,7 @@ struct BoxGradNchw {
         (taps.x.begin(middle) <= x + entry ? low : high) = middle;
       }
       const T* const upstream = in + c * problem.bins() +
-                                int64_t(p + r) * problem.pooled_width +
+                                int64_t(p + r) * problem.pooled_width() +
                                 (q + low);
       const T* const column = map + c * plane + x_tap.pixel;
       W x1 = W(0), y1 = W(0), x2 = W(0), y2 = W(0);
@@ -273,7 +275,7 @@ struct BoxGradNchw {
       for (int i = begin; i < end; ++i) {
         const SlopeTap<W> y_tap = taps.y.tap(i);
         if (y_tap.pixel < 0) continue;
-        const T* const pixel = column + int64_t(y_tap.pixel) * problem.width;
+        const T* const pixel = column + int64_t(y_tap.pixel) * device_map.width;
         W dot = W(0);
         TF_ROIALIGN_UNROLL
         for (int u = 0; u < kTogether; ++u) {
@@ -298,7 +300,7 @@ struct BoxGradNchw {
 // One thread per box: adds its parts and writes its row. An image index gets 0;
 // a box without meaning, NaN.
 struct FinishBoxGrad {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
 
   Problem problem;
@@ -328,19 +330,15 @@ struct FinishBoxGrad {
       sums.x2 += part.x2;
       sums.y2 += part.y2;
     }
-    if (MeaningfulImage<B>(problem, k) < 0) {
+    if (MeaningfulImageOf<B>(problem, k) < 0) {
       sums.x1 = sums.y1 = sums.x2 = sums.y2 = NAN;
     }
-    B* row = static_cast<B*>(grad_boxes) + k * problem.stride;
-    if (problem.stride > 4) *row++ = B(0);
-    row[0] = static_cast<B>(sums.x1);
-    row[1] = static_cast<B>(sums.y1);
-    row[2] = static_cast<B>(sums.x2);
-    row[3] = static_cast<B>(sums.y2);
+    const double grad[kCoordinates] = {sums.x1, sums.y1, sums.x2, sums.y2};
+    WriteBoxGrad(grad, problem.columns, k, static_cast<B*>(grad_boxes));
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_BOX_GRAD_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_BOX_GRAD_H_

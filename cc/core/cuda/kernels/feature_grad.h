@@ -1,33 +1,33 @@
 // The gradient to the features. Each element has one owner, a thread that adds
 // what tile.h lists in a fixed order and stores the sum once.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FEATURE_GRAD_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FEATURE_GRAD_H_
 
 #include <cstdint>
 
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/tile.h"
-#include "cc/core/cuda/vectors.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/kernels/tile.h"
+#include "cc/core/cuda/kernels/vectors.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 // Channels last: threads along the channels, several pixels of the tile each,
 // one after the other.
 template <typename T, int V>
 struct FeatureGradNhwc {
   using W = Accumulator<T>;
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
-  static constexpr int kPixels = 8;  // of one thread
-  static constexpr int kEntries = 768;
+  static constexpr int kPixels = kTilePixels;
+  static constexpr int kEntries = kNhwcTileEntries;
 
   Problem problem;
   OrderedBoxes boxes;
   const T* grad_output;
-  T* grad_features;
   TileShape shape;  // of kThreads / lanes * kPixels pixels
   int lanes;        // threads along the channels, a power of two
   int slice_groups;
@@ -40,8 +40,7 @@ struct FeatureGradNhwc {
         PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
     const int64_t channels = problem.channels;
     Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
-                           problem.bins() * channels, channels, place.image,
-                           place.y, place.x);
+                           problem.bins() * channels, channels, place);
     bool ready = false;
     for (int c0 = place.slice_group * lanes * V; c0 < problem.channels;
          c0 += slice_groups * lanes * V) {
@@ -69,18 +68,19 @@ struct FeatureGradNhwc {
                                    bool last, Sums<W, V>* waiting) const {
     if (c >= problem.channels) return;
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
+    const DeviceMap& map = problem.maps[place.map];
     TF_ROIALIGN_NO_UNROLL
     for (int i = 0; i < kPixels; ++i) {
       const int pixel = i * groups + group;
       const int y = place.y + tile.row(pixel), x = place.x + tile.column(pixel);
-      if (y >= problem.height || x >= problem.width) continue;
+      if (y >= map.height || x >= map.width) continue;
       Sums<W, V> sum;
       sum.Clear();
       if (!first) sum = waiting[i];
       AddList(tile, pixel, grad_output + c, &sum);
       if (last) {
-        sum.StoreTo(grad_features +
-                    ((place.image * problem.height + y) * problem.width + x) *
+        sum.StoreTo(map.As<T>() +
+                    ((place.image * map.height + y) * map.width + x) *
                         problem.channels +
                     c);
       } else {
@@ -89,11 +89,11 @@ struct FeatureGradNhwc {
     }
   }
 
-  // Four loads at a time.
+  // Several loads at a time.
   static TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile,
                                          int pixel, const T* from,
                                          Sums<W, V>* sum) {
-    constexpr int kTogether = 4;
+    constexpr int kTogether = kEntriesTogether;
     const int count = tile.count(pixel);
     for (int j = 0; j < count; j += kTogether) {
       Packed<T, V> in[kTogether];
@@ -118,15 +118,14 @@ struct FeatureGradNhwc {
 template <typename T>
 struct FeatureGradNchw {
   using W = Accumulator<T>;
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
-  static constexpr int kChannels = 8;  // of one thread
-  static constexpr int kEntries = 1024;
+  static constexpr int kChannels = kTileChannels;
+  static constexpr int kEntries = kNchwTileEntries;
 
   Problem problem;
   OrderedBoxes boxes;
   const T* grad_output;
-  T* grad_features;
   TileShape shape;
   int slice_groups;
   int64_t first_unit;
@@ -138,14 +137,14 @@ struct FeatureGradNchw {
         PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
     const int64_t bins = problem.bins();
     Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
-                           bins * problem.channels, 1, place.image, place.y,
-                           place.x);
+                           bins * problem.channels, 1, place);
     const int pixel = ThreadIndex() & (shape.pixels() - 1);
     const int groups = kThreads >> (shape.width_log2 + shape.height_log2);
     const int group = ThreadIndex() >> (shape.width_log2 + shape.height_log2);
     const int y = place.y + tile.row(pixel), x = place.x + tile.column(pixel);
-    const bool inside = y < problem.height && x < problem.width;
-    const int64_t plane = int64_t(problem.height) * problem.width;
+    const DeviceMap& map = problem.maps[place.map];
+    const bool inside = y < map.height && x < map.width;
+    const int64_t plane = map.pixels();
     bool ready = false;
     for (int c0 = place.slice_group * groups * kChannels; c0 < problem.channels;
          c0 += slice_groups * groups * kChannels) {
@@ -165,9 +164,8 @@ struct FeatureGradNchw {
         if (!ready) SyncThreads();
       }
       if (!inside) continue;
-      T* const to = grad_features +
-                    (place.image * problem.channels + c) * plane +
-                    int64_t(y) * problem.width + x;
+      T* const to = map.As<T>() + (place.image * problem.channels + c) * plane +
+                    int64_t(y) * map.width + x;
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kChannels; ++u) {
         if (u < channels) {
@@ -201,7 +199,7 @@ struct FeatureGradNchw {
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_FEATURE_GRAD_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FEATURE_GRAD_H_

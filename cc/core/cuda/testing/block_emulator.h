@@ -6,8 +6,8 @@
 // in the order that is asked for: a result that depends on it lacks a barrier.
 // Included by one source file of a program only.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_BLOCK_EMULATOR_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_BLOCK_EMULATOR_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_TESTING_BLOCK_EMULATOR_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_TESTING_BLOCK_EMULATOR_H_
 
 #include <ucontext.h>
 
@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include "cc/core/cuda/portable.h"
+#include "cc/core/cuda/platform/portable.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -132,15 +132,15 @@ class BlockEmulator {
   // Lets those go on for whom all others have come.
   bool Release(int threads) {
     bool released = false;
-    for (int warp = 0; warp < threads; warp += gpu::kWarp) {
+    for (int warp = 0; warp < threads; warp += cuda::kWarp) {
       uint32_t ballot = 0;
       int waiting = 0;
-      for (int i = 0; i < gpu::kWarp; ++i) {
+      for (int i = 0; i < cuda::kWarp; ++i) {
         waiting += fibers_[warp + i].state == State::kAtWarp;
         ballot |= uint32_t(fibers_[warp + i].vote) << i;
       }
-      if (waiting < gpu::kWarp) continue;
-      for (int i = 0; i < gpu::kWarp; ++i) {
+      if (waiting < cuda::kWarp) continue;
+      for (int i = 0; i < cuda::kWarp; ++i) {
         fibers_[warp + i].ballot = ballot;
         fibers_[warp + i].state = State::kReady;
       }
@@ -250,7 +250,7 @@ class EmulatedDevice {
   std::vector<std::unique_ptr<void, void (*)(void*)>> memory_;
 };
 
-namespace gpu {
+namespace cuda {
 
 inline int ThreadIndex() { return BlockEmulator::current().thread(); }
 inline int64_t BlockIndex() { return BlockEmulator::current().block(); }
@@ -265,7 +265,7 @@ inline unsigned char* SharedMemory() {
   return BlockEmulator::current().shared();
 }
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_BLOCK_EMULATOR_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_TESTING_BLOCK_EMULATOR_H_

@@ -1,26 +1,18 @@
 // Taps of several bins of one axis in shared memory, made by all threads of a
 // block together.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TAP_LISTS_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TAP_LISTS_H_
 
 #include <cstdint>
 
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/taps.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
+#include "cc/core/geometry/taps.h"
 
 namespace tf_roialign {
-namespace gpu {
-
-// Bins of one axis that a block has in hand at a time.
-constexpr int kBinsInHand = 64;
-
-// Lists are padded per bin with absent taps, so that loops take this many at a
-// time and have as many loads under way.
-constexpr int kTapGroup = 4;
-
-constexpr int kMaxListTaps = 1024;
+namespace cuda {
 
 // How many list entries bins of an axis can need; host only. A bin has at most
 // one tap for each pixel and two for each sample, and neighbours share at most
@@ -53,8 +45,8 @@ class TapList {
 
   // Step 1, for thread `lane` of `lanes`.
   template <typename B>
-  TF_ROIALIGN_DEVICE void Count(const AxisOfBox<B>& box, int first, int bins,
-                                int lane, int lanes) {
+  TF_ROIALIGN_DEVICE void Count(const AxisOnMap<B, int>& box, int first,
+                                int bins, int lane, int lanes) {
     for (int i = lane; i < bins; i += lanes) {
       bins_[i] = FindBinTaps(box, first + i);
     }
@@ -76,8 +68,9 @@ class TapList {
   // Step 2: entries [from, to) of the whole list, at most `capacity` of them,
   // which then are tap(0), tap(1), ...
   template <typename B>
-  TF_ROIALIGN_DEVICE void Make(const AxisOfBox<B>& box, int first, int bins,
-                               int from, int to, int lane, int lanes) {
+  TF_ROIALIGN_DEVICE void Make(const AxisOnMap<B, int>& box, int first,
+                               int bins, int from, int to, int lane,
+                               int lanes) {
     for (int entry = from + lane; entry < to; entry += lanes) {
       int low = 0, high = bins;  // the bin that the entry is of
       while (high - low > 1) {
@@ -101,18 +94,6 @@ class TapList {
   AnyTap* taps_;
   int capacity_;
 };
-
-template <typename B>
-TF_ROIALIGN_DEVICE AxisOfBox<B> AxisOfBoxY(const Problem& problem, int64_t k) {
-  return {BoxAxisY<B>(problem, k), problem.pooled_height, problem.height,
-          static_cast<B>(problem.spatial_scale)};
-}
-
-template <typename B>
-TF_ROIALIGN_DEVICE AxisOfBox<B> AxisOfBoxX(const Problem& problem, int64_t k) {
-  return {BoxAxisX<B>(problem, k), problem.pooled_width, problem.width,
-          static_cast<B>(problem.spatial_scale)};
-}
 
 // Both axes of box k, of bin rows [p, p + rows) and bins [q, q + columns) of
 // each. Threads of the block's first half take y, the others x.
@@ -187,7 +168,7 @@ struct BoxTapLists {
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_TAP_LISTS_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TAP_LISTS_H_

@@ -4,19 +4,20 @@
 // weight), made in the order of the boxes: an owner adds the same numbers in
 // the same order every time, and nothing is added by anyone else.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_TILE_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_TILE_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TILE_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TILE_H_
 
 #include <cstdint>
 
-#include "cc/core/cuda/box_order.h"
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/tap_lists.h"
-#include "cc/core/cuda/taps.h"
+#include "cc/core/cuda/kernels/box_order.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/kernels/tap_lists.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
+#include "cc/core/geometry/taps.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 // Elements from the upstream gradient's begin to the bin in channel 0.
 template <typename W>
@@ -26,7 +27,6 @@ struct alignas(16) TileEntry {
 };
 
 // The bins of one box that touch one row or column of a tile.
-constexpr int kKeptWeights = 6;
 template <typename W>
 struct PixelRecord {
   int begin;
@@ -40,72 +40,77 @@ template <typename B>
 struct AxisCorners {
   B c1;
   B c2;
+  B scale;
   int pooled;
   int length;
 };
 
 template <typename B>
-TF_ROIALIGN_DEVICE AxisOfBox<B> ScaleAxis(const AxisCorners<B>& corners,
-                                          double scale, int64_t sampling_ratio,
-                                          bool aligned) {
-  return {MakeAxis(corners.c1, corners.c2, static_cast<B>(scale),
-                   corners.pooled, sampling_ratio, aligned),
-          corners.pooled, corners.length, static_cast<B>(scale)};
+TF_ROIALIGN_DEVICE AxisOnMap<B, int> ScaleAxis(const AxisCorners<B>& corners,
+                                               int64_t sampling_ratio,
+                                               bool aligned) {
+  return {MakeAxis(corners.c1, corners.c2, corners.scale, corners.pooled,
+                   sampling_ratio, aligned),
+          corners.pooled, corners.length, corners.scale};
 }
 
 template <typename W, typename B>
-TF_ROIALIGN_DEVICE_CALL void MakeRecord(AxisCorners<B> corners, double scale,
+TF_ROIALIGN_DEVICE_CALL void MakeRecord(AxisCorners<B> corners,
                                         int64_t sampling_ratio, bool aligned,
                                         int pixel, PixelRecord<W>* record) {
-  const AxisOfBox<B> box = ScaleAxis(corners, scale, sampling_ratio, aligned);
-  PixelBins bins = {0, 0};
+  const AxisOnMap<B, int> box = ScaleAxis(corners, sampling_ratio, aligned);
+  Span bins;
   if (pixel < box.length) bins = FindPixelBins(box, pixel);
-  record->begin = bins.begin;
-  record->count = bins.count;
+  record->begin = static_cast<int>(bins.begin);
+  record->count = static_cast<int>(bins.length());
   uint32_t touched = 0;
-  const double mean = 1.0 / double(Max<int64_t>(box.axis.grid, 1));
-  for (int i = 0; i < Min(bins.count, kKeptWeights); ++i) {
-    const PixelSums sums = SumPixel<false>(box, bins.begin + i, pixel);
-    if (sums.touched) touched |= uint32_t(1) << i;
-    record->weight[i] = static_cast<W>(sums.weight * mean);
+  for (int i = 0; i < Min(record->count, kKeptWeights); ++i) {
+    Tap<W> tap;
+    SetTap(pixel, SumPixel<false>(box, record->begin + i, pixel),
+           ShareOfSample(box.axis), &tap);
+    if (tap.pixel >= 0) touched |= uint32_t(1) << i;
+    record->weight[i] = tap.weight;
   }
   record->touched = touched;
 }
 
-template <typename W>
-struct PixelWeight {
-  W weight;
-  bool touched;
-};
-
 template <typename W, typename B>
-TF_ROIALIGN_DEVICE_CALL PixelWeight<W> WeightAgain(AxisCorners<B> corners,
-                                                   double scale,
-                                                   int64_t sampling_ratio,
-                                                   bool aligned, int bin,
-                                                   int pixel) {
-  const AxisOfBox<B> box = ScaleAxis(corners, scale, sampling_ratio, aligned);
-  const PixelSums sums = SumPixel<false>(box, bin, pixel);
-  return {static_cast<W>(sums.weight / double(Max<int64_t>(box.axis.grid, 1))),
-          sums.touched};
+TF_ROIALIGN_DEVICE_CALL Tap<W> TapAgain(AxisCorners<B> corners,
+                                        int64_t sampling_ratio, bool aligned,
+                                        int bin, int pixel) {
+  const AxisOnMap<B, int> box = ScaleAxis(corners, sampling_ratio, aligned);
+  Tap<W> tap;
+  SetTap(pixel, SumPixel<false>(box, bin, pixel), ShareOfSample(box.axis),
+         &tap);
+  return tap;
 }
 
 struct TileShape {
   int width_log2;
   int height_log2;
 
-  TF_ROIALIGN_DEVICE int width() const { return 1 << width_log2; }
-  TF_ROIALIGN_DEVICE int height() const { return 1 << height_log2; }
-  TF_ROIALIGN_DEVICE int pixels() const {
+  TF_ROIALIGN_HOST_DEVICE_INLINE int width() const { return 1 << width_log2; }
+  TF_ROIALIGN_HOST_DEVICE_INLINE int height() const { return 1 << height_log2; }
+  TF_ROIALIGN_HOST_DEVICE_INLINE int pixels() const {
     return 1 << (width_log2 + height_log2);
   }
 };
 
-// The boxes, by image. `order` null: as they were given, all of one image.
+// The boxes, by group. `order` null: as they were given, all of one group.
 struct OrderedBoxes {
   const int* order;
-  const BoxSpan* spans;
+  const BoxPixels* pixels;
   const BoxRange* ranges;
+};
+
+// Where a block is: an image of a map, a tile of it, and one of the shares of
+// the channels.
+struct TilePlace {
+  int map;
+  int64_t image;
+  int y;
+  int x;
+  int slice_group;
 };
 
 // W: of weights. kThreads: of the block; at least as many as the tile's pixels.
@@ -113,8 +118,8 @@ template <typename W, int kThreads>
 class Tile {
  public:
   static constexpr int kWarps = kThreads / kWarp;
-  static constexpr int kRecords = 192;
-  static constexpr int kMaxHits = 32;
+  static constexpr int kRecords = kTileRecords;
+  static constexpr int kMaxHits = kTileMaxBoxes;
 
   static int SharedBytes(int entries) {
     return SharedPieces::Bytes<int>(kWarps) +
@@ -128,17 +133,18 @@ class Tile {
   // the upstream gradient from box to box and from bin to bin.
   TF_ROIALIGN_DEVICE Tile(const Problem& problem, const OrderedBoxes& boxes,
                           const TileShape& shape, int entries,
-                          int64_t box_stride, int64_t bin_stride, int64_t image,
-                          int y, int x)
+                          int64_t box_stride, int64_t bin_stride,
+                          const TilePlace& place)
       : problem_(problem),
+        map_(problem.maps[place.map]),
         boxes_(boxes),
         shape_(shape),
         per_pixel_(entries >> (shape.width_log2 + shape.height_log2)),
         box_stride_(box_stride),
         bin_stride_(bin_stride),
-        image_(image),
-        y_(y),
-        x_(x) {
+        group_(GroupOf(problem, place.map, place.image)),
+        y_(place.y),
+        x_(place.x) {
     SharedPieces shared;
     warp_counts_ = shared.Take<int>(kWarps);
     counts_ = shared.Take<int>(kThreads);
@@ -166,7 +172,7 @@ class Tile {
     const int hits_at_once =
         Min(kMaxHits, kRecords / (shape_.height() + shape_.width()));
     BoxRange range = {0, problem_.boxes};
-    if (boxes_.ranges != nullptr) range = boxes_.ranges[image_];
+    if (boxes_.ranges != nullptr) range = boxes_.ranges[group_];
     int64_t next = range.begin;
     int calls = 0;
     bool last = false;
@@ -208,9 +214,9 @@ class Tile {
       const int64_t i = *next + ThreadIndex();
       bool hit = false;
       if (i < end) {
-        const BoxSpan span = boxes_.spans[i];
-        hit = span.y0 < y_ + shape_.height() && span.y1 >= y_ &&
-              span.x0 < x_ + shape_.width() && span.x1 >= x_;
+        const BoxPixels pixels = boxes_.pixels[i];
+        hit = pixels.y_begin < y_ + shape_.height() && pixels.y_end > y_ &&
+              pixels.x_begin < x_ + shape_.width() && pixels.x_end > x_;
       }
       const uint32_t bits = Ballot(hit);
       if (lane == 0) warp_counts_[warp] = CountBits(bits);
@@ -231,15 +237,17 @@ class Tile {
     return found;
   }
 
-  // What MakeRecord and WeightOf need of a box: values, so that they can be
+  // What MakeRecord and TapAgain need of a box: values, so that they can be
   // functions of their own and keep their registers to themselves.
   template <typename B>
   TF_ROIALIGN_DEVICE AxisCorners<B> CornersOf(int64_t k, bool is_row) const {
-    const B* box = BoxRow<B>(problem_, k) + (problem_.stride - 4);
-    return is_row ? AxisCorners<B>{box[1], box[3], problem_.pooled_height,
-                                   problem_.height}
-                  : AxisCorners<B>{box[0], box[2], problem_.pooled_width,
-                                   problem_.width};
+    const B* box = problem_.BoxesAs<B>().coordinates(k);
+    return is_row ? AxisCorners<B>{box[kY1], box[kY2],
+                                   static_cast<B>(map_.scale_y),
+                                   problem_.pooled_height(), map_.height}
+                  : AxisCorners<B>{box[kX1], box[kX2],
+                                   static_cast<B>(map_.scale_x),
+                                   problem_.pooled_width(), map_.width};
   }
 
   // For found boxes [first, first + hits). Ends with a barrier.
@@ -251,13 +259,11 @@ class Tile {
       const bool is_row = i < shape_.height();
       const int pixel = is_row ? y_ + i : x_ + (i - shape_.height());
       if (problem_.boxes_are_double) {
-        MakeRecord(CornersOf<double>(k, is_row), problem_.spatial_scale,
-                   problem_.sampling_ratio, problem_.aligned, pixel,
-                   &records_[item]);
+        MakeRecord(CornersOf<double>(k, is_row), problem_.sampling_ratio,
+                   problem_.aligned, pixel, &records_[item]);
       } else {
-        MakeRecord(CornersOf<float>(k, is_row), problem_.spatial_scale,
-                   problem_.sampling_ratio, problem_.aligned, pixel,
-                   &records_[item]);
+        MakeRecord(CornersOf<float>(k, is_row), problem_.sampling_ratio,
+                   problem_.aligned, pixel, &records_[item]);
       }
     }
     SyncThreads();
@@ -272,44 +278,44 @@ class Tile {
       return (record.touched >> i & 1) != 0;
     }
     const int bin = record.begin + i;
-    const PixelWeight<W> again =
+    const Tap<W> tap =
         problem_.boxes_are_double
-            ? WeightAgain<W>(CornersOf<double>(k, is_row),
-                             problem_.spatial_scale, problem_.sampling_ratio,
-                             problem_.aligned, bin, pixel)
-            : WeightAgain<W>(CornersOf<float>(k, is_row),
-                             problem_.spatial_scale, problem_.sampling_ratio,
-                             problem_.aligned, bin, pixel);
-    *weight = again.weight;
-    return again.touched;
+            ? TapAgain<W>(CornersOf<double>(k, is_row), problem_.sampling_ratio,
+                          problem_.aligned, bin, pixel)
+            : TapAgain<W>(CornersOf<float>(k, is_row), problem_.sampling_ratio,
+                          problem_.aligned, bin, pixel);
+    *weight = tap.weight;
+    return tap.pixel >= 0;
   }
 
   // Fills the list of this thread's pixel, from bin row *i and bin *j of what
   // touches it of box *hit on.
   TF_ROIALIGN_DEVICE void FillList(int first, int hits, int* hit, int* i,
                                    int* j) {
-    const int me = ThreadIndex(), per_box = shape_.height() + shape_.width();
+    const int pixel = ThreadIndex(), per_box = shape_.height() + shape_.width();
     const int shift = shape_.width_log2 + shape_.height_log2;
     int count = 0;
     while (*hit < hits && count < per_pixel_) {
-      const PixelRecord<W>& in_row = records_[*hit * per_box + row(me)];
+      const PixelRecord<W>& in_row = records_[*hit * per_box + row(pixel)];
       const PixelRecord<W>& in_column =
-          records_[*hit * per_box + shape_.height() + column(me)];
+          records_[*hit * per_box + shape_.height() + column(pixel)];
       const int64_t k = found_[first + *hit];
       const int columns = in_column.count;
       while (columns > 0 && *i < in_row.count && count < per_pixel_) {
         W y_weight;
-        if (!WeightOf(in_row, *i, k, true, y_ + row(me), &y_weight)) {
+        if (!WeightOf(in_row, *i, k, true, y_ + row(pixel), &y_weight)) {
           ++*i;
           *j = 0;
           continue;
         }
-        const int64_t bin = int64_t(in_row.begin + *i) * problem_.pooled_width +
-                            in_column.begin;
+        const int64_t bin =
+            int64_t(in_row.begin + *i) * problem_.pooled_width() +
+            in_column.begin;
         for (; *j < columns && count < per_pixel_; ++*j) {
           W x_weight;
-          if (WeightOf(in_column, *j, k, false, x_ + column(me), &x_weight)) {
-            entries_[(count << shift) + me] = {
+          if (WeightOf(in_column, *j, k, false, x_ + column(pixel),
+                       &x_weight)) {
+            entries_[(count << shift) + pixel] = {
                 k * box_stride_ + (bin + *j) * bin_stride_,
                 y_weight * x_weight};
             ++count;
@@ -325,16 +331,17 @@ class Tile {
         *i = *j = 0;
       }
     }
-    counts_[me] = count;
+    counts_[pixel] = count;
   }
 
   const Problem& problem_;
+  const DeviceMap& map_;
   OrderedBoxes boxes_;
   TileShape shape_;
   int per_pixel_;
   int64_t box_stride_;
   int64_t bin_stride_;
-  int64_t image_;
+  int64_t group_;
   int y_;
   int x_;
   int* warp_counts_;
@@ -344,36 +351,46 @@ class Tile {
   TileEntry<W>* entries_;
 };
 
-// Where block `index` is: an image, a tile of it, and one of `slice_groups`
-// shares of the channels.
-struct TilePlace {
-  int64_t image;
-  int y;
-  int x;
-  int slice_group;
+// How a map is covered by tiles.
+struct TileGrid {
+  int64_t across;
+  int64_t down;
+
+  TF_ROIALIGN_HOST_DEVICE_INLINE TileGrid(const DeviceMap& map,
+                                          const TileShape& shape)
+      : across((int64_t(map.width) + shape.width() - 1) >> shape.width_log2),
+        down((int64_t(map.height) + shape.height() - 1) >> shape.height_log2) {}
 };
 
+// Where block `index` is, of `slice_groups` shares of the channels.
 TF_ROIALIGN_DEVICE TilePlace PlaceOfTile(int64_t index, const Problem& problem,
                                          const TileShape& shape,
                                          int slice_groups) {
-  const int across = (problem.width + shape.width() - 1) >> shape.width_log2;
-  const int64_t down =
-      (problem.height + shape.height() - 1) >> shape.height_log2;
-  // Neighbours in x follow one another: they read the same boxes.
-  const int64_t slice_and_row = index / across;
-  const int64_t image_and_slice = slice_and_row / down;
   TilePlace place;
-  place.x = static_cast<int>(index - slice_and_row * across)
-            << shape.width_log2;
-  place.y = static_cast<int>(slice_and_row - image_and_slice * down)
-            << shape.height_log2;
-  place.image = image_and_slice / slice_groups;
-  place.slice_group =
-      static_cast<int>(image_and_slice - place.image * slice_groups);
-  return place;
+  place.map = 0;
+  for (;;) {
+    const TileGrid grid(problem.maps[place.map], shape);
+    const int64_t blocks =
+        problem.batch * slice_groups * grid.down * grid.across;
+    if (index < blocks || place.map + 1 >= problem.map_count) {
+      // Neighbours in x follow one another: they read the same boxes.
+      const int64_t slice_and_row = index / grid.across;
+      const int64_t image_and_slice = slice_and_row / grid.down;
+      place.x = static_cast<int>(index - slice_and_row * grid.across)
+                << shape.width_log2;
+      place.y = static_cast<int>(slice_and_row - image_and_slice * grid.down)
+                << shape.height_log2;
+      place.image = image_and_slice / slice_groups;
+      place.slice_group =
+          static_cast<int>(image_and_slice - place.image * slice_groups);
+      return place;
+    }
+    index -= blocks;
+    ++place.map;
+  }
 }
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_TILE_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TILE_H_

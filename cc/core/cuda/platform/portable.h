@@ -1,35 +1,35 @@
 // What device code asks of the hardware, in a form that compiles for the host
 // too: there the functions are declared only, and the tests define them with an
-// emulation of blocks and threads (cc/core/cuda/block_emulator.h). The same
-// kernels thus run under AddressSanitizer on machines without a GPU.
+// emulation of blocks and threads (cc/core/cuda/testing/block_emulator.h). The
+// same kernels thus run under AddressSanitizer on machines without a GPU.
 //
 // A kernel is a class: its members are the arguments, operator() is what one
 // thread does, kThreads is a block's size, and kMinBlocks is how many blocks a
 // multiprocessor should hold (0: as the compiler likes). Blocks are
 // one-dimensional and made of whole warps.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_PORTABLE_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_PORTABLE_H_
 
 #include <cstdint>
 
+#include "cc/core/base/host_device.h"
+
 #if defined(__CUDACC__)
 #define TF_ROIALIGN_DEVICE __device__ __forceinline__
-#define TF_ROIALIGN_BOTH __host__ __device__ __forceinline__
 // A call of its own, with its own registers: for what runs seldom.
 #define TF_ROIALIGN_DEVICE_CALL static __device__ __noinline__
 #define TF_ROIALIGN_UNROLL _Pragma("unroll")
 #define TF_ROIALIGN_NO_UNROLL _Pragma("unroll 1")
 #else
 #define TF_ROIALIGN_DEVICE inline
-#define TF_ROIALIGN_BOTH inline
 #define TF_ROIALIGN_DEVICE_CALL static inline
 #define TF_ROIALIGN_UNROLL
 #define TF_ROIALIGN_NO_UNROLL
 #endif
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 constexpr int kWarp = 32;
 
@@ -70,15 +70,6 @@ inline int CountBits(uint32_t bits) { return __builtin_popcount(bits); }
 
 #endif
 
-template <typename A>
-TF_ROIALIGN_BOTH A Min(A a, A b) {
-  return b < a ? b : a;
-}
-template <typename A>
-TF_ROIALIGN_BOTH A Max(A a, A b) {
-  return a < b ? b : a;
-}
-
 // Hands out the block's shared memory piece by piece; bytes and kernel agree
 // because both ask for the same pieces (see the `SharedBytes` of the kernels).
 class SharedPieces {
@@ -93,7 +84,7 @@ class SharedPieces {
   }
 
   template <typename A>
-  static TF_ROIALIGN_BOTH constexpr int Bytes(int count) {
+  static TF_ROIALIGN_HOST_DEVICE_INLINE constexpr int Bytes(int count) {
     return (static_cast<int>(sizeof(A)) * count + 15) / 16 * 16;
   }
 
@@ -101,7 +92,7 @@ class SharedPieces {
   unsigned char* next_;
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_PORTABLE_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_PORTABLE_H_

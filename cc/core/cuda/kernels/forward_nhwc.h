@@ -1,19 +1,21 @@
 // Forward, channels last. A block has one row of bins of one box; its threads
 // lie along the channels, several bins at a time where there are few channels.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NHWC_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NHWC_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NHWC_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NHWC_H_
 
 #include <cmath>
 #include <cstdint>
 
-#include "cc/core/cuda/portable.h"
-#include "cc/core/cuda/problem.h"
-#include "cc/core/cuda/tap_lists.h"
-#include "cc/core/cuda/vectors.h"
+#include "cc/core/cuda/kernels/problem.h"
+#include "cc/core/cuda/kernels/tap_lists.h"
+#include "cc/core/cuda/kernels/two_sample_taps.h"
+#include "cc/core/cuda/kernels/vectors.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 // kRatio2: sampling_ratio is 2, so that each bin has one group of taps per
 // axis, which is found without counting and placing.
@@ -21,11 +23,10 @@ template <typename T, int V, bool kRatio2>
 struct ForwardNhwc {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<Tap<W>>;
-  static constexpr int kThreads = 128;
-  static constexpr int kMinBlocks = V >= 8 ? 6 : 0;
+  static constexpr int kThreads = kBlockThreads;
+  static constexpr int kMinBlocks = V >= 8 ? kMinWideForwardBlocks : 0;
 
   Problem problem;
-  const T* features;
   T* output;
   int lanes;  // threads along the channels, a power of two
   int y_capacity;
@@ -39,20 +40,21 @@ struct ForwardNhwc {
 
   TF_ROIALIGN_DEVICE void operator()() const {
     const int64_t unit = first_unit + BlockIndex();
-    const int64_t k = unit / problem.pooled_height;
-    const int p = static_cast<int>(unit - k * problem.pooled_height);
+    const int64_t k = unit / problem.pooled_height();
+    const int p = static_cast<int>(unit - k * problem.pooled_height());
     SharedPieces shared;
     int64_t* image = shared.Take<int64_t>(1);
     Taps taps(&shared, y_capacity, x_capacity);
     if (ThreadIndex() == kThreads / 2) {
-      *image = problem.boxes_are_double ? MeaningfulImage<double>(problem, k)
-                                        : MeaningfulImage<float>(problem, k);
+      *image = MeaningfulImage(problem, k);
     }
+    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
+    const int64_t row_stride = int64_t(device_map.width) * problem.channels;
     T* const out =
-        output + (k * problem.bins() + int64_t(p) * problem.pooled_width) *
+        output + (k * problem.bins() + int64_t(p) * problem.pooled_width()) *
                      problem.channels;
-    for (int q = 0; q < problem.pooled_width; q += kBinsInHand) {
-      const int bins = Min(kBinsInHand, problem.pooled_width - q);
+    for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
+      const int bins = Min(kBinsInHand, problem.pooled_width() - q);
       if (kRatio2) {
         if (problem.boxes_are_double) {
           MakeTwoSampleTaps<double>(k, p, q, bins, &taps);
@@ -67,17 +69,17 @@ struct ForwardNhwc {
         StoreNaN(out, q, bins);
         continue;  // nothing but a barrier lies between here and the next q
       }
-      const T* const map = features + *image * problem.height * problem.width *
-                                          int64_t(problem.channels);
+      const T* const map =
+          device_map.As<const T>() + *image * device_map.height * row_stride;
       const int y_end = kRatio2 ? kTapGroup : taps.y.begin(1);
       const int x_end = kRatio2 ? kTapGroup * bins : taps.x.begin(bins);
       if (kRatio2 || (y_end <= y_capacity && x_end <= x_capacity)) {
         if (!kRatio2) {
           taps.Make(problem, k, p, 1, q, bins, 0, y_end, 0, x_end, kThreads);
         }
-        PoolBins(taps, map, y_end, q, bins, out);
+        PoolBins(taps, map, row_stride, y_end, q, bins, out);
       } else {
-        PoolInPieces(&taps, map, k, p, q, bins, out);
+        PoolInPieces(&taps, map, row_stride, k, p, q, bins, out);
       }
       SyncThreads();
     }
@@ -113,10 +115,9 @@ struct ForwardNhwc {
 
   // Adds the taps y [0, y_end) times x [x_begin, x_end) to `sum`. Two rows and
   // kTapGroup pixels are loaded at a time.
-  TF_ROIALIGN_DEVICE void AddTaps(const Taps& taps, const T* map, int y_end,
-                                  int x_begin, int x_end,
-                                  Sums<W, V>* sum) const {
-    const int64_t row_stride = int64_t(problem.width) * problem.channels;
+  TF_ROIALIGN_DEVICE void AddTaps(const Taps& taps, const T* map,
+                                  int64_t row_stride, int y_end, int x_begin,
+                                  int x_end, Sums<W, V>* sum) const {
     for (int y = 0; y < y_end; y += 2) {
       const Tap<W> tap0 = taps.y.tap(y), tap1 = taps.y.tap(y + 1);
       if (tap0.pixel < 0 && tap1.pixel < 0) continue;
@@ -153,15 +154,16 @@ struct ForwardNhwc {
     }
   }
 
-  TF_ROIALIGN_DEVICE void PoolBins(const Taps& taps, const T* map, int y_end,
-                                   int q, int bins, T* out) const {
+  TF_ROIALIGN_DEVICE void PoolBins(const Taps& taps, const T* map,
+                                   int64_t row_stride, int y_end, int q,
+                                   int bins, T* out) const {
     for (int i = group(); i < bins; i += groups()) {
       const int begin = kRatio2 ? kTapGroup * i : taps.x.begin(i);
       const int end = kRatio2 ? begin + kTapGroup : taps.x.begin(i + 1);
       for (int c = lane() * V; c < problem.channels; c += lanes * V) {
         Sums<W, V> sum;
         sum.Clear();
-        AddTaps(taps, map + c, y_end, begin, end, &sum);
+        AddTaps(taps, map + c, row_stride, y_end, begin, end, &sum);
         sum.StoreTo(out + int64_t(q + i) * problem.channels + c);
       }
     }
@@ -170,8 +172,9 @@ struct ForwardNhwc {
   // For boxes that span more pixels than the lists hold: bin by bin, the lists
   // made again piece by piece. All threads help with the lists; the first group
   // pools.
-  TF_ROIALIGN_DEVICE void PoolInPieces(Taps* taps, const T* map, int64_t k,
-                                       int p, int q, int bins, T* out) const {
+  TF_ROIALIGN_DEVICE void PoolInPieces(Taps* taps, const T* map,
+                                       int64_t row_stride, int64_t k, int p,
+                                       int q, int bins, T* out) const {
     for (int i = 0; i < bins; ++i) {
       for (int c0 = 0; c0 < problem.channels; c0 += lanes * V) {
         const int c = c0 + lane() * V;
@@ -185,7 +188,8 @@ struct ForwardNhwc {
                x += x_capacity) {
             const int x_to = Min(taps->x.begin(i + 1), x + x_capacity);
             taps->Make(problem, k, p, 1, q, bins, y, y_to, x, x_to, kThreads);
-            if (mine) AddTaps(*taps, map + c, y_to - y, 0, x_to - x, &sum);
+            if (mine)
+              AddTaps(*taps, map + c, row_stride, y_to - y, 0, x_to - x, &sum);
             SyncThreads();
           }
         }
@@ -195,7 +199,7 @@ struct ForwardNhwc {
   }
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_FORWARD_NHWC_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_FORWARD_NHWC_H_

@@ -1,21 +1,23 @@
 // Launches kernels (portable.h) on a stream.
 
-#ifndef TF_ROIALIGN_CC_CORE_CUDA_LAUNCH_H_
-#define TF_ROIALIGN_CC_CORE_CUDA_LAUNCH_H_
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_LAUNCH_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_LAUNCH_H_
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <string>
 
+#include "cc/core/base/status.h"
 #include "cc/core/cuda/roi_align_cuda.h"
+#include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
-namespace gpu {
+namespace cuda {
 
 template <typename Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kMinBlocks)
-    RunKernel(const Kernel kernel) {
+    RunKernel(const __grid_constant__ Kernel kernel) {
   kernel();
 }
 
@@ -26,8 +28,7 @@ class CudaDevice {
   void* Allocate(size_t bytes) { return context_.allocate(bytes); }
 
   template <typename Kernel>
-  std::string Launch(Kernel kernel, int64_t blocks, int shared_bytes) {
-    constexpr int64_t kMostBlocks = int64_t(1) << 30;  // 2^31 - 1 for CUDA
+  Status Launch(Kernel kernel, int64_t blocks, int shared_bytes) {
     for (int64_t first = 0; first < blocks; first += kMostBlocks) {
       kernel.first_unit = first;
       const int64_t count =
@@ -36,18 +37,19 @@ class CudaDevice {
                   static_cast<cudaStream_t>(context_.stream)>>>(kernel);
       const cudaError_t error = cudaGetLastError();
       if (error != cudaSuccess) {
-        return std::string("CUDA could not launch a RoIAlign kernel: ") +
-               cudaGetErrorString(error);
+        return Status::Internal(
+            std::string("CUDA could not launch a RoIAlign kernel: ") +
+            cudaGetErrorString(error));
       }
     }
-    return "";
+    return {};
   }
 
  private:
   const CudaContext& context_;
 };
 
-}  // namespace gpu
+}  // namespace cuda
 }  // namespace tf_roialign
 
-#endif  // TF_ROIALIGN_CC_CORE_CUDA_LAUNCH_H_
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_LAUNCH_H_

@@ -1,0 +1,116 @@
+// One call as kernels see it, and how they read its boxes.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_PROBLEM_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_PROBLEM_H_
+
+#include <cstdint>
+
+#include "cc/core/call/boxes.h"
+#include "cc/core/call/params.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/geometry/box_axes.h"
+#include "cc/core/geometry/taps.h"
+
+namespace tf_roialign {
+namespace cuda {
+
+// That a call may have: their sizes are arguments of the kernels.
+constexpr int kMaxMaps = 8;
+
+// A FeatureMap of any dtype.
+struct DeviceMap {
+  void* data;
+  int height;
+  int width;
+  double scale_y;
+  double scale_x;
+
+  TF_ROIALIGN_HOST_DEVICE_INLINE int64_t pixels() const {
+    return int64_t(height) * width;
+  }
+  template <typename T>
+  TF_ROIALIGN_HOST_DEVICE_INLINE T* As() const {
+    return static_cast<T*>(data);
+  }
+};
+
+// Sizes along one axis fit 32 bits (the drivers check that); products of two
+// or more are computed in 64.
+struct Problem : Params {
+  int64_t batch;
+  int channels;
+  int map_count;
+  DeviceMap maps[kMaxMaps];
+
+  // Boxes<B>. Kernels are compiled for both dtypes at once and ask
+  // `boxes_are_double`: the geometry is a small part of them.
+  bool boxes_are_double;
+  bool indices_are_64_bit;
+  BoxForm form;
+  int64_t boxes;
+  int64_t columns;
+  const void* rows;
+  const void* box_indices;
+  const int32_t* map_indices;
+
+  TF_ROIALIGN_HOST_DEVICE_INLINE int pooled_height() const {
+    return static_cast<int>(output_size.height);
+  }
+  TF_ROIALIGN_HOST_DEVICE_INLINE int pooled_width() const {
+    return static_cast<int>(output_size.width);
+  }
+  TF_ROIALIGN_HOST_DEVICE_INLINE int64_t bins() const {
+    return int64_t(pooled_height()) * pooled_width();
+  }
+  template <typename B>
+  TF_ROIALIGN_HOST_DEVICE_INLINE Boxes<B> BoxesAs() const {
+    return {form,        static_cast<const B*>(rows), columns,    boxes,
+            box_indices, indices_are_64_bit,          map_indices};
+  }
+};
+
+// The map of box k; any, if the box has no meaning.
+TF_ROIALIGN_DEVICE const DeviceMap& DeviceMapOfBox(const Problem& problem,
+                                                   int64_t k) {
+  if (problem.map_indices == nullptr) return problem.maps[0];
+  return problem
+      .maps[Max(0, MapOfBox(problem.BoxesAs<float>(), k, problem.map_count))];
+}
+
+template <typename B>
+TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisOfBoxY(const Problem& problem,
+                                                int64_t k) {
+  const DeviceMap& map = DeviceMapOfBox(problem, k);
+  return {BoxAxisY(problem, map, problem.BoxesAs<B>().coordinates(k)),
+          problem.pooled_height(), map.height, static_cast<B>(map.scale_y)};
+}
+
+template <typename B>
+TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisOfBoxX(const Problem& problem,
+                                                int64_t k) {
+  const DeviceMap& map = DeviceMapOfBox(problem, k);
+  return {BoxAxisX(problem, map, problem.BoxesAs<B>().coordinates(k)),
+          problem.pooled_width(), map.width, static_cast<B>(map.scale_x)};
+}
+
+// The image of box k, or -1 where the box has no meaning.
+template <typename B>
+TF_ROIALIGN_DEVICE int64_t MeaningfulImageOf(const Problem& problem,
+                                             int64_t k) {
+  const Boxes<B> boxes = problem.BoxesAs<B>();
+  const int map = MapOfBox(boxes, k, problem.map_count);
+  if (map < 0 || problem.maps[map].pixels() == 0) return -1;
+  const bool finite =
+      MakeBoxAxes(problem, problem.maps[map], boxes.coordinates(k)).finite();
+  return finite ? ImageOfBox(boxes, k, problem.batch) : -1;
+}
+
+TF_ROIALIGN_DEVICE int64_t MeaningfulImage(const Problem& problem, int64_t k) {
+  return problem.boxes_are_double ? MeaningfulImageOf<double>(problem, k)
+                                  : MeaningfulImageOf<float>(problem, k);
+}
+
+}  // namespace cuda
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_PROBLEM_H_

@@ -1,0 +1,82 @@
+// The numbers that the CUDA path was tuned with. None changes a result by more
+// than its rounding, and none at all from run to run. Where no measurement
+// stands beside one, it is unmeasured: chosen by what registers and shared
+// memory allow. docs/notes/cuda-kernels.md tells how the measured ones were
+// found.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_TUNING_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_TUNING_H_
+
+#include <cstdint>
+
+namespace tf_roialign {
+namespace cuda {
+
+// ---- Blocks.
+
+// Threads of a block, whole warps. Unmeasured.
+constexpr int kBlockThreads = 128;
+// Of the one that groups an image's boxes; 1024 would take a quarter of the
+// rounds. Unmeasured.
+constexpr int kGroupingThreads = 256;
+// Blocks that a multiprocessor should hold of the forward with 8 channels a
+// thread (16-bit features): 80 registers then. 0 elsewhere: as the compiler
+// likes.
+constexpr int kMinWideForwardBlocks = 6;
+// Blocks that keep the largest devices busy for several rounds. Unmeasured.
+constexpr int64_t kEnoughBlocks = 2048;
+// Blocks of one launch: CUDA takes 2^31 - 1.
+constexpr int64_t kMostBlocks = int64_t(1) << 30;
+// Threads along the channels, at least. Unmeasured.
+constexpr int kMinLanes = 8;
+
+// ---- Taps in shared memory.
+
+// Bins of one axis that a block has in hand at a time. Unmeasured.
+constexpr int kBinsInHand = 64;
+// Lists are padded per bin with absent taps, so that loops take this many at a
+// time and have as many loads under way. Unmeasured.
+constexpr int kTapGroup = 4;
+// Entries of a list, at most. A list of the box gradient, whose taps are twice
+// as large, and one of the NCHW forward, which needs room for columns too, have
+// half. Unmeasured.
+constexpr int kMaxListTaps = 1024;
+
+// ---- Channels first.
+
+// Channels of a thread at a time: independent loads. Unmeasured.
+constexpr int kNchwTogether = 4;
+// Channels of a block: halved from the most until its columns leave room for
+// those of one more row, but not below the least. Unmeasured.
+constexpr int kMostBlockChannels = 32;
+constexpr int kLeastBlockChannels = 8;
+// Shared memory for the forward's sums of columns. Unmeasured.
+constexpr int kColumnSumBytes = 24 * 1024;
+
+// ---- Feature gradient.
+
+// Pixels of a thread, one after the other, channels last. Eight at once in
+// registers took 128 of them and spilled 280 bytes.
+constexpr int kTilePixels = 8;
+// Channels of a thread, channels first. Unmeasured.
+constexpr int kTileChannels = 8;
+// Entries of a tile's lists, channels last and first. Unmeasured.
+constexpr int kNhwcTileEntries = 768;
+constexpr int kNchwTileEntries = 1024;
+// A tile of channels first is a line of 16 pixels, 64 bytes of float, and the
+// one below.
+constexpr int kNchwTileWidthLog2 = 4;
+constexpr int kNchwTileHeightLog2 = 1;
+// Loads under way a thread. Unmeasured.
+constexpr int kEntriesTogether = 4;
+// Rows and columns of boxes that a block has records of, boxes that it takes at
+// a time, and weights that a record keeps; further ones are computed again.
+// Unmeasured.
+constexpr int kTileRecords = 192;
+constexpr int kTileMaxBoxes = 32;
+constexpr int kKeptWeights = 6;
+
+}  // namespace cuda
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_TUNING_H_

@@ -1,5 +1,8 @@
 #include "cc/core/call/signature.h"
 
+#include <string>
+
+#include "cc/core/testing/expect.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
@@ -7,45 +10,39 @@ namespace {
 
 Params Pool(int64_t height, int64_t width, Layout layout = Layout::kNHWC) {
   Params params;
-  params.pooled_height = height;
-  params.pooled_width = width;
-  params.layout = layout;
+  params.output_size = {height, width};
+  params.data_format = layout;
   return params;
 }
 
-std::string Check(const Shape& features, const Shape& boxes,
-                  const Shape& indices, Layout layout = Layout::kNHWC) {
+// Shapes of which the others are unknown.
+InputShapes Inputs(const Shape& features, const Shape& boxes,
+                   const Shape& box_indices) {
+  InputShapes shapes;
+  shapes[Input::kFeatures] = features;
+  shapes[Input::kBoxes] = boxes;
+  shapes[Input::kBoxIndices] = box_indices;
+  return shapes;
+}
+
+Status Check(const Shape& features, const Shape& boxes, const Shape& indices,
+             Layout layout = Layout::kNHWC) {
   Signature signature;
-  return CheckInputs(Pool(7, 7, layout), features, boxes, indices, &signature);
+  return CheckShapes(Op::kForward, Pool(7, 7, layout),
+                     Inputs(features, boxes, indices), &signature);
 }
 
 std::string Output(const Shape& features, const Shape& boxes,
                    const Shape& indices, Layout layout = Layout::kNHWC) {
   Signature signature;
   const Params params = Pool(7, 3, layout);
-  const std::string problem =
-      CheckInputs(params, features, boxes, indices, &signature);
-  return problem.empty() ? signature.Output(params).ToString() : problem;
+  const Status status = CheckShapes(
+      Op::kForward, params, Inputs(features, boxes, indices), &signature);
+  return status.ok() ? signature.OutputShape(Op::kForward, params).ToString()
+                     : status.text();
 }
 
-TEST(CheckParams, NamesTheAttribute) {
-  EXPECT_EQ(CheckParams(Pool(1, 1)), "");
-  EXPECT_EQ(CheckParams(Pool(0, 7)),
-            "`output_size` must be two integers of at least 1, got [0, 7]");
-  for (const double scale : {0.0, -1.0, double(NAN), double(INFINITY)}) {
-    Params params = Pool(7, 7);
-    params.spatial_scale = scale;
-    EXPECT_EQ(CheckParams(params).find(
-                  "`spatial_scale` must be finite and greater than 0, got "),
-              0u);
-  }
-  Params params = Pool(7, 7);
-  params.sampling_ratio = INT64_C(1) << 31;
-  EXPECT_EQ(CheckParams(params),
-            "`sampling_ratio` must be less than 2^31, got 2147483648");
-}
-
-TEST(CheckInputs, OutputShapeOfEachForm) {
+TEST(Inputs, OutputShapeOfEachForm) {
   EXPECT_EQ(Output({2, 8, 9, 16}, {5, 5}, {0}), "[5, 7, 3, 16]");
   EXPECT_EQ(Output({2, 8, 9, 16}, {5, 4}, {5}), "[5, 7, 3, 16]");
   EXPECT_EQ(Output({2, 8, 9, 16}, {2, 6, 4}, {0}), "[2, 6, 7, 3, 16]");
@@ -54,7 +51,7 @@ TEST(CheckInputs, OutputShapeOfEachForm) {
             "[2, 6, 16, 7, 3]");
 }
 
-TEST(CheckInputs, OutputShapeOfWhatIsPartlyUnknown) {
+TEST(Inputs, OutputShapeOfWhatIsPartlyUnknown) {
   const Shape unknown;
   EXPECT_EQ(Output(unknown, unknown, unknown), "a shape of unknown rank");
   EXPECT_EQ(Output({2, 8, 9, 16}, {-1, -1}, {-1}), "[?, 7, 3, 16]");
@@ -64,112 +61,197 @@ TEST(CheckInputs, OutputShapeOfWhatIsPartlyUnknown) {
   EXPECT_EQ(Output(unknown, {4, 5}, {0}), "[4, 7, 3, ?]");
 }
 
-TEST(CheckInputs, NamesTheRuleAndWhatCame) {
+TEST(Inputs, NamesTheRuleAndWhatCame) {
   const Shape map = {2, 8, 9, 16};
-  EXPECT_EQ(Check({2, 3}, {5, 5}, {0}),
-            "`features` must have shape [N, H, W, C], got [2, 3]");
-  EXPECT_EQ(Check({2, 3}, {5, 5}, {0}, Layout::kNCHW),
-            "`features` must have shape [N, C, H, W], got [2, 3]");
+  ExpectInvalidArgument(Check({2, 3}, {5, 5}, {0}),
+                        "`features` must have shape [N, H, W, C], got [2, 3]");
+  ExpectInvalidArgument(Check({2, 3}, {5, 5}, {0}, Layout::kNCHW),
+                        "`features` must have shape [N, C, H, W], got [2, 3]");
   for (const Shape& boxes :
-       {Shape{3}, Shape{}, Shape{3, 6}, Shape{2, 3, 5}, Shape{1, 2, 3, 4}}) {
-    if (boxes.rank == kUnknown) continue;
-    EXPECT_EQ(Check(map, boxes, {0}),
-              "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " +
-                  boxes.ToString());
+       {Shape{3}, Shape({}), Shape{3, 6}, Shape{2, 3, 5}, Shape{1, 2, 3, 4}}) {
+    ExpectInvalidArgument(
+        Check(map, boxes, {0}),
+        "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " +
+            boxes.ToString());
   }
-  EXPECT_EQ(
+  ExpectInvalidArgument(
       Check(map, {3, 5}, {3}),
       "`boxes` must have shape [K, 4] when `box_indices` is given, got [3, 5]");
-  EXPECT_EQ(Check(map, {2, 3, 4}, {6}),
-            "`boxes` must have shape [K, 4] when `box_indices` is given, got "
-            "[2, 3, 4]");
-  EXPECT_EQ(Check(map, {3, 4}, {0}),
-            "`boxes` of shape [3, 4] need `box_indices` of shape [3], got [0]");
-  EXPECT_EQ(
+  ExpectInvalidArgument(
+      Check(map, {2, 3, 4}, {6}),
+      "`boxes` must have shape [K, 4] when `box_indices` is given, got "
+      "[2, 3, 4]");
+  ExpectInvalidArgument(
+      Check(map, {3, 4}, {0}),
+      "`boxes` of shape [3, 4] need `box_indices` of shape [3], got [0]");
+  ExpectInvalidArgument(
       Check(map, {3, 4}, {2}),
       "`box_indices` must have shape [3], one image index per box, got [2]");
-  EXPECT_EQ(Check(map, {3, 4}, {3, 1}),
-            "`box_indices` must have shape [K], got [3, 1]");
-  EXPECT_EQ(Check(map, {3, 5, 4}, {0}),
-            "`boxes` must have shape [2, M, 4], one row of boxes per image, "
-            "got [3, 5, 4]");
-  EXPECT_EQ(Check({1, 0, 5, 3}, {1, 5}, {0}),
-            "`features` must have a height and width of at least 1 when there "
-            "are boxes, got [1, 0, 5, 3]");
-  EXPECT_EQ(Check({1, 0, 5, 3}, {0, 5}, {0}), "");
+  ExpectInvalidArgument(Check(map, {3, 4}, {3, 1}),
+                        "`box_indices` must have shape [K], got [3, 1]");
+  ExpectInvalidArgument(
+      Check(map, {3, 5, 4}, {0}),
+      "`boxes` must have shape [2, M, 4], one row of boxes per image, "
+      "got [3, 5, 4]");
+  ExpectInvalidArgument(
+      Check({1, 0, 5, 3}, {1, 5}, {0}),
+      "`features` must have a height and width of at least 1 when there "
+      "are boxes, got [1, 0, 5, 3]");
+  ExpectOk(Check({1, 0, 5, 3}, {0, 5}, {0}));
 }
 
-TEST(CheckGradOutput, WantsTheOutputsShape) {
-  const Params params = Pool(7, 7);
-  Signature signature;
-  ASSERT_EQ(CheckInputs(params, {2, 8, 9, 16}, {3, 5}, {0}, &signature), "");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7, 16}, &signature), "");
-  EXPECT_EQ(CheckGradOutput(params, {4, 7, 7, 16}, &signature),
-            "`grad_output` must have shape [3, 7, 7, 16], got [4, 7, 7, 16]");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7}, &signature),
-            "`grad_output` must have shape [3, 7, 7, 16], got [3, 7, 7]");
+// A box gradient's shapes, with that of its upstream last.
+Status CheckWithGradOutput(const Shape& features, const Shape& boxes,
+                           const Shape& indices, const Shape& grad_output,
+                           Signature* signature) {
+  InputShapes shapes = Inputs(features, boxes, indices);
+  shapes[Input::kGradOutput] = grad_output;
+  return CheckShapes(Op::kBoxGrad, Pool(7, 7), shapes, signature);
 }
 
-TEST(CheckGradOutput, TellsTheNumberOfBoxes) {
-  const Params params = Pool(7, 7);
+TEST(GradOutput, HasTheOutputsShape) {
+  const auto check = [](const Shape& grad_output) {
+    Signature signature;
+    return CheckWithGradOutput({2, 8, 9, 16}, {3, 5}, {0}, grad_output,
+                               &signature);
+  };
+  ExpectOk(check({3, 7, 7, 16}));
+  ExpectInvalidArgument(
+      check({4, 7, 7, 16}),
+      "`grad_output` must have shape [3, 7, 7, 16], got [4, 7, 7, 16]");
+  ExpectInvalidArgument(
+      check({3, 7, 7}),
+      "`grad_output` must have shape [3, 7, 7, 16], got [3, 7, 7]");
+}
+
+TEST(GradOutput, TellsTheNumberOfBoxes) {
   Signature signature;
-  ASSERT_EQ(CheckInputs(params, {2, 8, 9, -1}, {-1, 5}, {0}, &signature), "");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 6, 16}, &signature),
-            "`grad_output` must have shape [K, 7, 7, C], got [3, 7, 6, 16]");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7, 16}, &signature), "");
+  ExpectInvalidArgument(
+      CheckWithGradOutput({2, 8, 9, -1}, {-1, 5}, {0}, {3, 7, 6, 16},
+                          &signature),
+      "`grad_output` must have shape [K, 7, 7, C], got [3, 7, 6, 16]");
+  ExpectOk(CheckWithGradOutput({2, 8, 9, -1}, {-1, 5}, {0}, {3, 7, 7, 16},
+                               &signature));
   EXPECT_EQ(signature.sizes.boxes, 3);
 }
 
-TEST(CheckGradOutput, TellsTheForm) {
-  const Params params = Pool(7, 7);
+TEST(GradOutput, TellsTheForm) {
   Signature matrix, dense, wrong;
   const Shape unknown;
-  ASSERT_EQ(CheckInputs(params, unknown, unknown, unknown, &matrix), "");
-  ASSERT_EQ(CheckInputs(params, unknown, unknown, unknown, &dense), "");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7, 16}, &matrix), "");
-  EXPECT_EQ(matrix.Boxes().ToString(), "[3, ?]");
+  ExpectOk(
+      CheckWithGradOutput(unknown, unknown, unknown, {3, 7, 7, 16}, &matrix));
+  EXPECT_EQ(matrix.BoxRows().ToString(), "[3, ?]");
   EXPECT_EQ(matrix.sizes.channels, 16);
-  EXPECT_EQ(CheckGradOutput(params, {2, 3, 7, 7, 16}, &dense), "");
-  EXPECT_EQ(dense.Boxes().ToString(), "[2, 3, 4]");
-  EXPECT_EQ(CheckGradOutput(params, {3, 7, 7}, &wrong),
-            "`grad_output` must have shape [K, 7, 7, C], got [3, 7, 7]");
+  ExpectOk(
+      CheckWithGradOutput(unknown, unknown, unknown, {2, 3, 7, 7, 16}, &dense));
+  EXPECT_EQ(dense.BoxRows().ToString(), "[2, 3, 4]");
+  ExpectInvalidArgument(
+      CheckWithGradOutput(unknown, unknown, unknown, {3, 7, 7}, &wrong),
+      "`grad_output` must have shape [K, 7, 7, C], got [3, 7, 7]");
 }
 
-TEST(Boxes, ColumnsFollowFromTheIndices) {
+// What an op does not have is not looked at.
+TEST(GradOutput, IsAskedForWhereItIsAnInput) {
+  InputShapes shapes = Inputs({2, 8, 9, 16}, {3, 5}, {0});
+  shapes[Input::kGradOutput] = {4, 7, 7, 16};
+  for (const Op op : {Op::kForward, Op::kBoxTangent, Op::kForwardQuantized}) {
+    Signature signature;
+    ExpectOk(CheckShapes(op, Pool(7, 7), shapes, &signature));
+  }
+  for (const Op op : {Op::kFeatureGrad, Op::kBoxGrad, Op::kBoxTangentGrad}) {
+    Signature signature;
+    EXPECT_FALSE(CheckShapes(op, Pool(7, 7), shapes, &signature).ok());
+  }
+}
+
+TEST(Direction, HasTheShapeOfTheBoxes) {
+  const auto check = [](const Shape& boxes, const Shape& direction) {
+    InputShapes shapes = Inputs({2, 8, 9, 16}, boxes, {0});
+    shapes[Input::kDirection] = direction;
+    Signature signature;
+    return CheckShapes(Op::kBoxTangent, Pool(7, 7), shapes, &signature);
+  };
+  ExpectOk(check({3, 5}, {3, 5}));
+  ExpectOk(check({3, 5}, {-1, 5}));
+  ExpectOk(check({3, 5}, Shape()));
+  ExpectInvalidArgument(
+      check({3, 5}, {3, 4}),
+      "`direction` must have the shape of `boxes`, [3, 5], got [3, 4]");
+  ExpectInvalidArgument(
+      check({3, 5}, {15}),
+      "`direction` must have the shape of `boxes`, [3, 5], got [15]");
+}
+
+TEST(Scalars, AreScalars) {
+  for (const Input input : {Input::kScale, Input::kZeroPoint}) {
+    InputShapes shapes = Inputs({2, 8, 9, 16}, {3, 5}, {0});
+    Signature signature;
+    ExpectOk(
+        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature));
+    shapes[input] = Shape({});
+    ExpectOk(
+        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature));
+    shapes[input] = {1};
+    ExpectInvalidArgument(
+        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature),
+        std::string("`") + NameOf(input) + "` must be a scalar, got shape [1]");
+  }
+}
+
+TEST(OutputShape, IsThatOfWhatTheOpMakes) {
+  const Params params = Pool(7, 3, Layout::kNCHW);
   Signature signature;
-  ASSERT_EQ(CheckInputs(Pool(7, 7), {2, 8, 9, 16}, {3, -1}, {0}, &signature),
-            "");
-  EXPECT_EQ(signature.Boxes().ToString(), "[3, 5]");
-  Signature separate;
-  ASSERT_EQ(CheckInputs(Pool(7, 7), {2, 8, 9, 16}, {3, -1}, {3}, &separate),
-            "");
-  EXPECT_EQ(separate.Boxes().ToString(), "[3, 4]");
+  ExpectOk(CheckShapes(Op::kForward, params, Inputs({2, 16, 8, 9}, {5, 4}, {5}),
+                       &signature));
+  for (const Op op : {Op::kForward, Op::kBoxTangent, Op::kForwardQuantized}) {
+    EXPECT_EQ(signature.OutputShape(op, params).ToString(), "[5, 16, 7, 3]");
+  }
+  for (const Op op : {Op::kFeatureGrad, Op::kBoxTangentGrad}) {
+    EXPECT_EQ(signature.OutputShape(op, params).ToString(), "[2, 16, 8, 9]");
+  }
+  EXPECT_EQ(signature.OutputShape(Op::kBoxGrad, params).ToString(), "[5, 4]");
 }
 
-TEST(CheckFeaturesShape, WantsFourSizes) {
+TEST(BoxRows, ColumnsFollowFromTheIndices) {
+  const auto rows = [](const Shape& indices) {
+    Signature signature;
+    ExpectOk(CheckShapes(Op::kForward, Pool(7, 7),
+                         Inputs({2, 8, 9, 16}, {3, -1}, indices), &signature));
+    return signature.BoxRows().ToString();
+  };
+  EXPECT_EQ(rows({0}), "[3, 5]");
+  EXPECT_EQ(rows({3}), "[3, 4]");
+}
+
+TEST(FeaturesShape, HoldsFourSizes) {
   Shape shape;
   const int64_t good[] = {1, 2, 3, 4}, bad[] = {1, -2, 3, 4};
-  EXPECT_EQ(CheckFeaturesShape({4}, good, &shape), "");
+  ExpectOk(ReadFeaturesShape({4}, good, &shape));
   EXPECT_EQ(shape.ToString(), "[1, 2, 3, 4]");
-  EXPECT_EQ(CheckFeaturesShape({3}, good, &shape),
-            "`features_shape` must have shape [4], got [3]");
-  EXPECT_EQ(CheckFeaturesShape({2, 2}, good, &shape),
-            "`features_shape` must have shape [4], got [2, 2]");
-  EXPECT_EQ(
-      CheckFeaturesShape({4}, bad, &shape),
+  ExpectInvalidArgument(ReadFeaturesShape({3}, good, &shape),
+                        "`features_shape` must have shape [4], got [3]");
+  ExpectInvalidArgument(ReadFeaturesShape({2, 2}, good, &shape),
+                        "`features_shape` must have shape [4], got [2, 2]");
+  ExpectInvalidArgument(
+      ReadFeaturesShape({4}, bad, &shape),
       "`features_shape` must hold 4 non-negative sizes, got [1, -2, 3, 4]");
+}
+
+// The shape of the input itself, before its value is known.
+TEST(FeaturesShape, IsLookedAtWithTheOthers) {
+  InputShapes shapes = Inputs(Shape(), {3, 5}, {0});
+  Signature signature;
+  shapes[Input::kFeaturesShape] = {4};
+  ExpectOk(CheckShapes(Op::kFeatureGrad, Pool(7, 7), shapes, &signature));
+  shapes[Input::kFeaturesShape] = {5};
+  ExpectInvalidArgument(
+      CheckShapes(Op::kFeatureGrad, Pool(7, 7), shapes, &signature),
+      "`features_shape` must have shape [4], got [5]");
 }
 
 TEST(Shape, ShowsThatAHighRankGoesOn) {
   EXPECT_EQ(Shape({1, 2, 3, 4, 5, 6, 7, 8, 9}).ToString(),
             "[1, 2, 3, 4, 5, 6, 7, 8, ...]");
-}
-
-TEST(BadImageIndex, NamesRowIndexAndBatch) {
-  EXPECT_EQ(BadImageIndex(BoxForm::kIndexed, 3, "nan", 2),
-            "`boxes[3, 0]`, an image index, must be in [0, 2), got nan");
-  EXPECT_EQ(BadImageIndex(BoxForm::kSeparate, 3, "7", 2),
-            "`box_indices[3]`, an image index, must be in [0, 2), got 7");
 }
 
 }  // namespace

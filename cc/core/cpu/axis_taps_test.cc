@@ -14,19 +14,19 @@ struct Expected {
 };
 
 // The pixels of one bin, sample by sample.
-std::map<int64_t, Expected> VisitSamples(const Axis<double>& axis, int64_t p,
-                                         int64_t pooled, int64_t length,
-                                         double scale) {
+std::map<int64_t, Expected> VisitSamples(const AxisOnMap<double, int64_t>& box,
+                                         int64_t p) {
+  const Axis<double>& axis = box.axis;
   std::map<int64_t, Expected> pixels;
   for (int64_t t = 0; t < axis.grid; ++t) {
     const double v = SampleCoordinate(axis, p, t);
-    if (v < -1 || v > length) continue;
-    const LinearSample<double> sample = Interpolate(v, length);
+    if (v < -1 || v > box.length) continue;
+    const LinearSample<double> sample = Interpolate(v, box.length);
     pixels[sample.lo].weight += (1 - sample.fraction) / axis.grid;
     pixels[sample.hi].weight += sample.fraction / axis.grid;
     if (!sample.moves) continue;
     const CoordinateSlope<double> slope =
-        SampleSlope(axis, scale, pooled, p, t);
+        SampleSlope(axis, box.scale, box.pooled, p, t);
     pixels[sample.lo].slope1 -= slope.c1 / axis.grid;
     pixels[sample.hi].slope1 += slope.c1 / axis.grid;
     pixels[sample.lo].slope2 -= slope.c2 / axis.grid;
@@ -45,12 +45,13 @@ TEST(AxisTaps, MergeTheSamplesOfEveryBin) {
     const int64_t ratio = i % 4 == 0 ? -1 : i % 4;
     const bool aligned = i % 3 == 0;
     const double scale = 0.7;
-    const Axis<double> axis = MakeAxis(c1, c2, scale, pooled, ratio, aligned);
-    taps.BuildWithSlopes(axis, pooled, length, scale);
+    const AxisOnMap<double, int64_t> box = {
+        MakeAxis(c1, c2, scale, pooled, ratio, aligned), pooled, length, scale};
+    taps.BuildWithSlopes(box);
     const TapsView<double> view = taps.view();
     EXPECT_EQ(view.begin[0], 0);
     for (int64_t p = 0; p < pooled; ++p) {
-      const auto expected = VisitSamples(axis, p, pooled, length, scale);
+      const auto expected = VisitSamples(box, p);
       ASSERT_EQ(view.begin[p + 1] - view.begin[p],
                 static_cast<int64_t>(expected.size()))
           << c1 << " " << c2;
@@ -68,8 +69,7 @@ TEST(AxisTaps, MergeTheSamplesOfEveryBin) {
 
 TEST(AxisTaps, ManySamplesOfOnePixelAreFewTaps) {
   AxisTaps<float> taps;
-  const Axis<float> axis = MakeAxis(10.f, 10.5f, 1.f, 7, 50, true);
-  taps.Build(axis, 7, 40);
+  taps.Build<float>({MakeAxis(10.f, 10.5f, 1.f, 7, 50, true), 7, 40, 1.f});
   EXPECT_LE(taps.view().begin[7], 14 + 1);
 }
 
@@ -82,12 +82,14 @@ TEST(AxisTaps, VeryManySamplesAreThoseOfVisitingEach) {
                                  {-200.0, 5.0}}) {
       const int64_t pooled = 3, length = 17;
       const double scale = 0.7;
-      const Axis<double> axis = MakeAxis(c1, c2, scale, pooled, 5000, aligned);
+      const AxisOnMap<double, int64_t> box = {
+          MakeAxis(c1, c2, scale, pooled, 5000, aligned), pooled, length,
+          scale};
       AxisTaps<double> taps;
-      taps.BuildWithSlopes(axis, pooled, length, scale);
+      taps.BuildWithSlopes(box);
       const TapsView<double> view = taps.view();
       for (int64_t p = 0; p < pooled; ++p) {
-        const auto expected = VisitSamples(axis, p, pooled, length, scale);
+        const auto expected = VisitSamples(box, p);
         ASSERT_EQ(view.begin[p + 1] - view.begin[p],
                   static_cast<int64_t>(expected.size()));
         int64_t tap = view.begin[p];
@@ -105,7 +107,8 @@ TEST(AxisTaps, VeryManySamplesAreThoseOfVisitingEach) {
 
 TEST(AxisTaps, AnyNumberOfSamplesIsSummed) {
   AxisTaps<float> taps;
-  taps.Build(MakeAxis(2.f, 9.f, 1.f, 7, INT64_C(2147483647), true), 7, 40);
+  taps.Build<float>(
+      {MakeAxis(2.f, 9.f, 1.f, 7, INT64_C(2147483647), true), 7, 40, 1.f});
   const TapsView<float> view = taps.view();
   EXPECT_LE(view.begin[7], 7 * 3);
   for (int p = 0; p < 7; ++p) {
@@ -119,7 +122,7 @@ TEST(AxisTaps, AnyNumberOfSamplesIsSummed) {
 
 TEST(AxisTaps, WeightsOfAnInsideBinSumToOne) {
   AxisTaps<float> taps;
-  taps.Build(MakeAxis(3.3f, 97.1f, 1.f, 7, -1, true), 7, 128);
+  taps.Build<float>({MakeAxis(3.3f, 97.1f, 1.f, 7, -1, true), 7, 128, 1.f});
   const TapsView<float> view = taps.view();
   for (int p = 0; p < 7; ++p) {
     float sum = 0;

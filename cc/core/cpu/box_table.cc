@@ -55,7 +55,7 @@ Status BoxTable<B>::Init(const Boxes<B>& boxes, int64_t batch, int maps) {
       return Status::InvalidArgument("`map_indices[" + std::to_string(k) +
                                      "]` must be in [0, " +
                                      std::to_string(maps) + "), got " +
-                                     std::to_string(boxes.map_indices[k]));
+                                     std::to_string(map(k)));
     }
   }
   return {};

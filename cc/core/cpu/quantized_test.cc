@@ -8,20 +8,15 @@
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/roi_align_cpu.h"
 #include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/dtypes/dtypes.h"
 #include "cc/core/dtypes/quantization.h"
+#include "cc/core/testing/cpu_call.h"
+#include "cc/core/testing/expect.h"
 #include "cc/core/testing/naive_roi_align.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
 namespace {
-
-constexpr int64_t kBatch = 2, kHeight = 11, kWidth = 14, kBoxes = 30;
-
-int64_t Index(Layout layout, int64_t n, int64_t place, int64_t places,
-              int64_t c, int64_t channels) {
-  return layout == Layout::kNHWC ? (n * places + place) * channels + c
-                                 : (n * channels + c) * places + place;
-}
 
 // value / scale, in which a half goes to the even integer; then the zero point;
 // then the limits.
@@ -35,48 +30,29 @@ int64_t CodeOf(double value, int64_t zero_point) {
 template <typename T>
 void ExpectNaiveCodes(Layout layout, int ratio, int64_t pooled,
                       int64_t channels, int zero_point) {
-  std::mt19937 random(static_cast<unsigned>(7 + channels));
-  std::uniform_int_distribution<int64_t> code(std::numeric_limits<T>::min(),
-                                              std::numeric_limits<T>::max());
-  std::uniform_real_distribution<float> unit(0, 1);
-  const Params params = {pooled, 3, 0.5, ratio, true, layout};
-  const Sizes sizes = {kBatch, kHeight, kWidth, channels, kBoxes};
-  std::vector<float> rows;
-  std::vector<int64_t> image;
-  for (int64_t k = 0; k < kBoxes; ++k) {
-    const float x = unit(random) * 34 - 6, y = unit(random) * 30 - 6;
-    const float side = k % 3 == 0 ? 60 : k % 3 == 1 ? 3 : 14;
-    image.push_back(k % 2);
-    for (const float v : {float(k % 2), x, y, x + unit(random) * side,
-                          k == 5 ? INFINITY : y + unit(random) * side}) {
-      rows.push_back(v);
-    }
-  }
-  AlignedVector<T> features(kBatch * kHeight * kWidth * channels);
-  for (T& feature : features) feature = static_cast<T>(code(random));
+  constexpr int kBad = 5;
+  Call<T, float> call = RandomCall<T, float>(
+      static_cast<int>(7 + channels), {{pooled, 3}, ratio, true, layout},
+      {2, channels, 30}, {{11, 14, 0.5, 0.5}});
+  call.rows[kBad * 5 + 4] = INFINITY;
 
-  const int64_t bins = pooled * 3;
-  std::vector<double> expected(kBoxes * bins * channels, 0);
-  for (int64_t k = 0; k < kBoxes; ++k) {
-    if (k == 5) continue;
-    VisitPixels(params, kHeight, kWidth, &rows[k * 5 + 1],
+  std::vector<double> expected(call.grad_output.size(), 0);
+  for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+    if (k == kBad) continue;
+    VisitPixels(call.params, call.maps[0], &call.rows[k * 5 + 1],
                 [&](int64_t p, int64_t q, int64_t y, int64_t x, double weight) {
                   for (int64_t c = 0; c < channels; ++c) {
                     const T feature =
-                        features[Index(layout, k % 2, y * kWidth + x,
-                                       kHeight * kWidth, c, channels)];
-                    expected[Index(layout, k, p * 3 + q, bins, c, channels)] +=
+                        call.features[0][call.pixel(0, call.image(k), y, x, c)];
+                    expected[call.bin(k, p, q, c)] +=
                         weight * (double(feature) - zero_point);
                   }
                 });
   }
   int on_the_fence = 0;
   for (const SimdLevel level : UsableSimdLevels()) {
-    AlignedVector<T> output(expected.size(), 99);
-    RoiAlignForwardQuantized(
-        {Serial, level}, params, sizes,
-        BoxTable<float>{rows.data(), 5, kBoxes, image.data()}, 0.3f, zero_point,
-        features.data(), output.data());
+    const std::vector<T> output =
+        ForwardQuantized(call, 0.3f, zero_point, level);
     for (size_t i = 0; i < expected.size(); ++i) {
       const double value = expected[i];
       const bool near_half =
@@ -90,18 +66,28 @@ void ExpectNaiveCodes(Layout layout, int ratio, int64_t pooled,
   EXPECT_LT(on_the_fence, int(expected.size() / 20 + 20));
 }
 
-TEST(Quantized, IsTheRoundedMean) {
-  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+// At zero points of either half of the codes.
+template <typename T>
+void ExpectNaiveCodes(Layout layout) {
+  for (const double part : {0.2125, 0.7843}) {
+    const double lowest = std::numeric_limits<T>::min();
+    const double highest = std::numeric_limits<T>::max();
+    const int zero_point = static_cast<int>(lowest + part * (highest - lowest));
     for (const int ratio : {-1, 1, 2}) {
       for (const int64_t channels : {1, 3, 21, 64, 300}) {
-        ExpectNaiveCodes<int8_t>(layout, ratio, 2, channels, -61);
-        ExpectNaiveCodes<uint8_t>(layout, ratio, 2, channels, 200);
-        ExpectNaiveCodes<int32_t>(layout, ratio, 2, channels, -1234567891);
+        ExpectNaiveCodes<T>(layout, ratio, 2, channels, zero_point);
       }
     }
-    // Bins that share their pixels.
-    ExpectNaiveCodes<int8_t>(layout, 3, 20, 37, 5);
-    ExpectNaiveCodes<int32_t>(layout, 3, 20, 37, 5);
+  }
+  // Bins that share their pixels.
+  ExpectNaiveCodes<T>(layout, 3, 20, 37, 5);
+}
+
+TEST(Quantized, IsTheRoundedMean) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+#define TF_ROIALIGN_EXPECT(T, ...) ExpectNaiveCodes<T>(layout);
+    TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_EXPECT)
+#undef TF_ROIALIGN_EXPECT
   }
 }
 
@@ -193,13 +179,13 @@ void ExpectRule() {
   }
 }
 
-TEST(Quantized, Int8FollowsTheRule) { ExpectRule<int8_t>(); }
-TEST(Quantized, Uint8FollowsTheRule) { ExpectRule<uint8_t>(); }
-TEST(Quantized, Int32FollowsTheRule) { ExpectRule<int32_t>(); }
+#define TF_ROIALIGN_TEST(T, ...) \
+  TEST(FollowsTheRule, T) { ExpectRule<T>(); }
+TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_TEST)
+#undef TF_ROIALIGN_TEST
 
 TEST(Quantized, HalvesAreOfValueByScale) {
-  const Params params = {1, 1, 1.0, 1, false, Layout::kNHWC};
-  const int64_t image[] = {0};
+  const Params params = {{1, 1}, 1, false, Layout::kNHWC};
   // One sample, half way between the two pixels of a map of one row.
   const float box[] = {0, 0, -0.5f, 1, 1.5f};
   for (const SimdLevel level : UsableSimdLevels()) {
@@ -208,10 +194,11 @@ TEST(Quantized, HalvesAreOfValueByScale) {
         std::vector<int8_t> features(channels, static_cast<int8_t>(a));
         features.insert(features.end(), channels, static_cast<int8_t>(b));
         std::vector<int8_t> output(channels, 99);
-        RoiAlignForwardQuantized({Serial, level}, params,
-                                 {1, 1, 2, channels, 1},
-                                 BoxTable<float>{box, 5, 1, image}, 1.0f,
-                                 zero_point, features.data(), output.data());
+        const FeatureMap<const int8_t> map = {features.data(), 1, 2, 1, 1};
+        ExpectOk(RoiAlignForwardQuantized(
+            {Serial, level}, params, {1, channels, 1},
+            Boxes<float>{BoxForm::kIndexed, box, 5, 1}, 1.0f, zero_point,
+            FeatureMaps<const int8_t>(map), output.data()));
         for (const int8_t code : output) EXPECT_EQ(code, output[0]);
         return int(output[0]);
       };

@@ -10,36 +10,19 @@
 #include <vector>
 
 #include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cuda/launch/box_grad.h"
+#include "cc/core/cuda/launch/feature_grad.h"
+#include "cc/core/cuda/launch/forward.h"
 #include "cc/core/cuda/testing/block_emulator.h"
-#include "cc/core/cuda/run.h"
+#include "cc/core/testing/any_dtype.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
 namespace {
 
-template <typename T>
-double ToDouble(T value) {
-  if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
-    return ToFloat(value);
-  } else {
-    return value;
-  }
-}
-
-template <typename T>
-T FromDouble(double value) {
-  if constexpr (std::is_same_v<T, Half>) {
-    return ToHalf(static_cast<float>(value));
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return ToBFloat16(static_cast<float>(value));
-  } else {
-    return static_cast<T>(value);
-  }
-}
-
 // Of values of about 1: what sums and weights round in one order and another.
 template <typename T>
-double Tolerance() {
+double CudaTolerance() {
   if constexpr (std::is_same_v<T, Half>) return 2e-3;
   if constexpr (std::is_same_v<T, BFloat16>) return 1.6e-2;
   if constexpr (std::is_same_v<T, float>) return 4e-6;
@@ -52,14 +35,24 @@ template <typename T, typename B>
 struct Call {
   Params params;
   Sizes sizes;
+  int64_t height = 0;
+  int64_t width = 0;
+  Scale scale;
   BoxForm form = BoxForm::kIndexed;
   std::vector<B> rows;
   std::vector<double> column;
   std::vector<T> features;
   std::vector<T> grad_output;
 
-  int64_t BoxElements() const {
-    return params.pooled_height * params.pooled_width * sizes.channels;
+  int64_t BoxTs() const {
+    return params.pooled_height() * params.pooled_width() * sizes.channels;
+  }
+
+  FeatureMap<const T> map() const {
+    return {features.data(), height, width, scale.y, scale.x};
+  }
+  FeatureMap<T> map_of(std::vector<T>* grad) const {
+    return {grad->data(), height, width, scale.y, scale.x};
   }
 
   bool HasImage(int64_t k) const {
@@ -70,8 +63,8 @@ struct Call {
   void Draw(int seed) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> value(-1, 1);
-    features.resize(sizes.batch * sizes.height * sizes.width * sizes.channels);
-    grad_output.resize(sizes.boxes * BoxElements());
+    features.resize(sizes.batch * height * width * sizes.channels);
+    grad_output.resize(sizes.boxes * BoxTs());
     for (T& feature : features) feature = FromDouble<T>(value(random));
     for (T& grad : grad_output) grad = FromDouble<T>(value(random));
   }
@@ -93,8 +86,11 @@ Call<T, B> MakeCall(int seed, Layout layout, bool aligned, int ratio,
   std::mt19937 random(seed);
   std::uniform_real_distribution<double> unit(0, 1);
   Call<T, B> call;
-  call.params = {3, 5, 0.5, ratio, aligned, layout};
-  call.sizes = {2, 9, 13, channels, 0};
+  call.params = {{3, 5}, ratio, aligned, layout};
+  call.sizes = {2, channels, 0};
+  call.height = 9;
+  call.width = 13;
+  call.scale = {0.5, 0.5};
   for (int64_t k = 0; k < 22; ++k) {
     const double x = unit(random) * 40 - 7, y = unit(random) * 30 - 6;
     const double side = k % 4 == 0 ? 1 : k % 4 == 1 ? 60 : 14;
@@ -121,7 +117,7 @@ struct BoxInputs {
   std::vector<B> rows;
   std::vector<int32_t> narrow;
   std::vector<int64_t> wide;
-  CudaBoxes<B> boxes;
+  Boxes<B> boxes;
 
   template <typename T>
   explicit BoxInputs(const Call<T, B>& call, bool wide_indices = false) {
@@ -150,16 +146,21 @@ template <typename T, typename B>
 struct CpuInputs {
   std::vector<B> rows;
   std::vector<int64_t> image;
-  BoxTable<B> boxes;
+  Boxes<B> boxes;
 
   explicit CpuInputs(const Call<T, B>& call) : rows(call.rows) {
     for (int64_t k = 0; k < call.sizes.boxes; ++k) {
       if (!call.HasImage(k)) rows[k * 4] = static_cast<B>(NAN);
       image.push_back(call.HasImage(k) ? int64_t(call.column[k]) : 0);
     }
-    boxes = {rows.data(), 4, call.sizes.boxes, image.data()};
+    boxes = {BoxForm::kSeparate, rows.data(),  4,
+             call.sizes.boxes,   image.data(), /*64 bit=*/true};
   }
 };
+
+void ExpectOk(const Status& status) {
+  EXPECT_TRUE(status.ok()) << status.text();
+}
 
 const ThreadOrder kOrders[] = {
     ThreadOrder::kAscending, ThreadOrder::kDescending, ThreadOrder::kShuffled};
@@ -170,9 +171,8 @@ std::vector<T> Forward(const Call<T, B>& call, ThreadOrder order,
   EmulatedDevice device(order);
   const BoxInputs<B> inputs(call, wide_indices);
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
-  EXPECT_EQ((cuda::Forward<T, B>(device, call.params, call.sizes, inputs.boxes,
-                                call.features.data(), output.data())),
-            "");
+  ExpectOk(cuda::Forward<T, B>(device, call.params, call.sizes, inputs.boxes,
+                               call.map(), output.data()));
   return output;
 }
 
@@ -183,10 +183,9 @@ std::vector<T> FeatureGrad(const Call<T, B>& call, ThreadOrder order,
   const BoxInputs<B> inputs(call, wide_indices);
   // Not zero before: every element has to be written.
   std::vector<T> grad(call.features.size(), FromDouble<T>(77));
-  EXPECT_EQ(
-      (cuda::FeatureGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
-                              call.grad_output.data(), grad.data())),
-      "");
+  ExpectOk(cuda::FeatureGrad<T, B>(device, call.params, call.sizes,
+                                   inputs.boxes, call.grad_output.data(),
+                                   call.map_of(&grad)));
   return grad;
 }
 
@@ -196,10 +195,9 @@ std::vector<B> BoxGrad(const Call<T, B>& call, ThreadOrder order,
   EmulatedDevice device(order);
   const BoxInputs<B> inputs(call, wide_indices);
   std::vector<B> grad(inputs.rows.size(), B(77));
-  EXPECT_EQ((cuda::BoxGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
-                                call.features.data(), call.grad_output.data(),
-                                grad.data())),
-            "");
+  ExpectOk(cuda::BoxGrad<T, B>(device, call.params, call.sizes, inputs.boxes,
+                               call.map(), call.grad_output.data(),
+                               grad.data()));
   return grad;
 }
 
@@ -216,10 +214,11 @@ template <typename T, typename B>
 void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
   const CpuInputs<T, B> cpu(call);
   std::vector<T> expected(call.grad_output.size());
-  RoiAlignForward({Serial}, call.params, call.sizes, cpu.boxes,
-                  call.features.data(), expected.data());
+  ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
+                           cpu.boxes, FeatureMaps<const T>(call.map()),
+                           expected.data()));
   for (size_t i = 0; i < expected.size(); ++i) {
-    ExpectNear(ToDouble(got[i]), ToDouble(expected[i]), Tolerance<T>(), i);
+    ExpectNear(ToDouble(got[i]), ToDouble(expected[i]), CudaTolerance<T>(), i);
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -228,16 +227,18 @@ template <typename T, typename B>
 void ExpectFeatureGradIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
   const CpuInputs<T, B> cpu(call);
   std::vector<T> expected(call.features.size()), scale(expected.size());
-  RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
-                      call.grad_output.data(), expected.data());
+  ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
+                               cpu.boxes, call.grad_output.data(),
+                               FeatureMaps<T>(call.map_of(&expected))));
   // Weights are not negative: this sums the magnitudes of what is added.
   std::vector<T> magnitude = call.grad_output;
   for (T& value : magnitude) value = FromDouble<T>(std::abs(ToDouble(value)));
-  RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
-                      magnitude.data(), scale.data());
+  ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
+                               cpu.boxes, magnitude.data(),
+                               FeatureMaps<T>(call.map_of(&scale))));
   for (size_t i = 0; i < expected.size(); ++i) {
     ExpectNear(ToDouble(got[i]), ToDouble(expected[i]),
-               Tolerance<T>() * (1 + ToDouble(scale[i])), i);
+               CudaTolerance<T>() * (1 + ToDouble(scale[i])), i);
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -246,9 +247,9 @@ template <typename T, typename B>
 void ExpectBoxGradIsCpu(const Call<T, B>& call, const std::vector<B>& got) {
   const CpuInputs<T, B> cpu(call);
   std::vector<B> expected(call.rows.size());
-  RoiAlignBoxGrad({Serial}, call.params, call.sizes, cpu.boxes,
-                  call.features.data(), call.grad_output.data(),
-                  expected.data());
+  ExpectOk(RoiAlignBoxGrad(CpuContext{Serial}, call.params, call.sizes,
+                           cpu.boxes, FeatureMaps<const T>(call.map()),
+                           call.grad_output.data(), expected.data()));
   const bool exact = std::is_same_v<T, double> && std::is_same_v<B, double>;
   const int64_t columns = call.form == BoxForm::kIndexed ? 5 : 4;
   for (int64_t k = 0; k < call.sizes.boxes; ++k) {
@@ -395,8 +396,10 @@ TEST(CudaImages, AnyIndexIsSafe) {
 TEST(CudaBoxes, None) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     Call<Half, float> call;
-    call.params = {2, 2, 1.0, 2, true, layout};
-    call.sizes = {2, 5, 6, 3, 0};
+    call.params = {{2, 2}, 2, true, layout};
+    call.sizes = {2, 3, 0};
+    call.height = 5;
+    call.width = 6;
     call.Draw(1);
     for (const Half value : FeatureGrad(call, ThreadOrder::kAscending)) {
       ASSERT_EQ(value.bits, 0);
@@ -408,8 +411,10 @@ TEST(CudaBoxes, None) {
 
 TEST(CudaBoxes, WithoutChannels) {
   Call<float, float> call;
-  call.params = {2, 2, 1.0, 2, true, Layout::kNHWC};
-  call.sizes = {1, 5, 6, 0, 0};
+  call.params = {{2, 2}, 2, true, Layout::kNHWC};
+  call.sizes = {1, 0, 0};
+  call.height = 5;
+  call.width = 6;
   call.AddBox(0, 1, 1, 3, 3);
   call.AddBox(0, 1, NAN, 3, 3);
   call.Draw(1);
@@ -422,8 +427,10 @@ TEST(CudaBoxes, ManyOnOnePixel) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     for (const int64_t batch : {1, 3}) {
       Call<float, float> call;
-      call.params = {7, 7, 1.0, -1, true, layout};
-      call.sizes = {batch, 10, 11, 4, 0};
+      call.params = {{7, 7}, -1, true, layout};
+      call.sizes = {batch, 4, 0};
+      call.height = 10;
+      call.width = 11;
       std::mt19937 random(5);
       std::uniform_real_distribution<double> unit(0, 1);
       for (int k = 0; k < 300; ++k) {
@@ -442,8 +449,10 @@ TEST(CudaBoxes, LargeOutputs) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     for (const int ratio : {-1, 2}) {
       Call<float, float> call;
-      call.params = {70, 131, 1.0, ratio, false, layout};
-      call.sizes = {1, 7, 9, 3, 0};
+      call.params = {{70, 131}, ratio, false, layout};
+      call.sizes = {1, 3, 0};
+      call.height = 7;
+      call.width = 9;
       call.AddBox(0, 1, 1, 6, 5);
       call.AddBox(0, -300, 3, 400, 2);
       call.Draw(2);
@@ -458,11 +467,12 @@ TEST(CudaBoxes, LargerThanTheLists) {
     for (const bool wide : {false, true}) {
       for (const int ratio : {-1, 900}) {
         Call<float, float> call;
-        call.params = {2, 3, 1.0, ratio, true, layout};
-        call.sizes = {1, wide ? 2 : 2500, wide ? 2500 : 2, 2, 0};
-        call.AddBox(0, -3, -2, double(call.sizes.width) + 2,
-                    double(call.sizes.height));
-        call.AddBox(0, double(call.sizes.width) * 3, 1, -700, 1.5);
+        call.params = {{2, 3}, ratio, true, layout};
+        call.sizes = {1, 2, 0};
+        call.height = wide ? 2 : 2500;
+        call.width = wide ? 2500 : 2;
+        call.AddBox(0, -3, -2, double(call.width) + 2, double(call.height));
+        call.AddBox(0, double(call.width) * 3, 1, -700, 1.5);
         call.Draw(2);
         ExpectAllIsCpu(call);
       }
@@ -528,16 +538,18 @@ TEST(CudaFeatures, InfinityTouchesWhatItTouchesOnCpu) {
       }
       const CpuInputs<float, float> cpu(call);
       std::vector<float> expected(call.grad_output.size());
-      RoiAlignForward({Serial}, call.params, call.sizes, cpu.boxes,
-                      call.features.data(), expected.data());
+      ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
+                               cpu.boxes, FeatureMaps<const float>(call.map()),
+                               expected.data()));
       const auto got = Forward(call, ThreadOrder::kAscending);
       for (size_t i = 0; i < got.size(); ++i) {
         ASSERT_EQ(std::isfinite(got[i]), std::isfinite(expected[i])) << i;
         ASSERT_EQ(std::isinf(got[i]), std::isinf(expected[i])) << i;
       }
       std::vector<float> grad(call.features.size());
-      RoiAlignFeatureGrad({Serial}, call.params, call.sizes, cpu.boxes,
-                          call.grad_output.data(), grad.data());
+      ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
+                                   cpu.boxes, call.grad_output.data(),
+                                   FeatureMaps<float>(call.map_of(&grad))));
       const auto got_grad = FeatureGrad(call, ThreadOrder::kAscending);
       for (size_t i = 0; i < grad.size(); ++i) {
         ASSERT_EQ(std::isfinite(got_grad[i]), std::isfinite(grad[i])) << i;
@@ -553,10 +565,10 @@ TEST(CudaMemory, UnalignedFeaturesAreReadInNarrowerPieces) {
   EmulatedDevice device(ThreadOrder::kAscending);
   const BoxInputs<float> inputs(call);
   std::vector<float> output(call.grad_output.size());
-  EXPECT_EQ(
-      (cuda::Forward<float, float>(device, call.params, call.sizes, inputs.boxes,
-                                  shifted.data() + 1, output.data())),
-      "");
+  FeatureMap<const float> map = call.map();
+  map.data = shifted.data() + 1;
+  ExpectOk(cuda::Forward<float, float>(device, call.params, call.sizes,
+                                       inputs.boxes, map, output.data()));
   ExpectForwardIsCpu(call, output);
 }
 
@@ -566,25 +578,162 @@ TEST(CudaMemory, LackOfScratchIsSaid) {
   device.out_of_memory = true;
   const BoxInputs<float> inputs(call);
   std::vector<float> grad(call.features.size());
-  EXPECT_NE((cuda::FeatureGrad<float, float>(
-                 device, call.params, call.sizes, inputs.boxes,
-                 call.grad_output.data(), grad.data()))
-                .find("memory"),
-            std::string::npos);
+  std::vector<float> box_grad(inputs.rows.size());
+  for (const Status& status :
+       {cuda::FeatureGrad<float, float>(device, call.params, call.sizes,
+                                        inputs.boxes, call.grad_output.data(),
+                                        call.map_of(&grad)),
+        cuda::BoxGrad<float, float>(
+            device, call.params, call.sizes, inputs.boxes, call.map(),
+            call.grad_output.data(), box_grad.data())}) {
+    EXPECT_EQ(status.code(), ErrorCode::kResourceExhausted);
+    EXPECT_EQ(status.text().find("There is not enough GPU memory"), 0u);
+  }
   EXPECT_EQ(device.launches, 0);
 }
 
 TEST(CudaLimits, AreSaid) {
   Call<float, float> call;
-  call.params = {1, 1, 1.0, 2, true, Layout::kNHWC};
-  call.sizes = {1, int64_t(1) << 31, 1, 1, 0};
+  call.params = {{1, 1}, 2, true, Layout::kNHWC};
+  call.sizes = {1, 1, 0};
+  call.height = int64_t(1) << 31;
+  call.width = 1;
   call.AddBox(0, 1, 1, 2, 2);
   EmulatedDevice device(ThreadOrder::kAscending);
   const BoxInputs<float> inputs(call);
-  EXPECT_NE((cuda::Forward<float, float>(device, call.params, call.sizes,
-                                        inputs.boxes, nullptr, nullptr))
-                .find("rows, got 2147483648"),
-            std::string::npos);
+  const auto forward = [&](const FeatureMaps<const float>& maps) {
+    return cuda::Forward<float, float>(device, call.params, call.sizes,
+                                       inputs.boxes, maps, nullptr);
+  };
+  const Status rows = forward(call.map());
+  EXPECT_EQ(rows.code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(rows.text(),
+            "RoIAlign on a GPU takes less than 2^31 rows, got 2147483648");
+  const std::vector<FeatureMap<const float>> maps(cuda::kMaxMaps + 1,
+                                                  {nullptr, 1, 1, 1, 1});
+  EXPECT_EQ(forward({maps.data(), int(maps.size())}).text(),
+            "RoIAlign on a GPU takes less than 9 feature maps, got 9");
+  call.params.output_size.width = int64_t(1) << 25;
+  EXPECT_EQ(forward(maps[0]).text(),
+            "RoIAlign on a GPU takes an `output_size` below 2^25, got [1, "
+            "33554432]");
+}
+
+// Several maps at once, of which each box reads one.
+class CudaMaps : public testing::TestWithParam<Layout> {
+ protected:
+  using T = float;
+  using B = float;
+
+  CudaMaps() {
+    call_ = MakeCall<T, B>(5, GetParam(), true, -1, 12);
+    call_.form = BoxForm::kSeparate;
+    const int64_t heights[] = {9, 21, 4, 6, 0}, widths[] = {13, 5, 30, 6, 7};
+    std::mt19937 random(8);
+    std::uniform_real_distribution<double> value(-1, 1);
+    for (int m = 0; m < kMaps; ++m) {
+      features_.emplace_back(call_.sizes.batch * heights[m] * widths[m] *
+                             call_.sizes.channels);
+      for (T& feature : features_[m]) feature = T(value(random));
+      grads_.emplace_back(features_[m].size(), T(77));
+    }
+    for (int m = 0; m < kMaps; ++m) {
+      const double y = 0.2 * (m + 1), x = 0.7 - 0.1 * m;
+      maps_.push_back({features_[m].data(), heights[m], widths[m], y, x});
+      grad_maps_.push_back({grads_[m].data(), heights[m], widths[m], y, x});
+    }
+    // No box reads map 3; map 4 has no pixels.
+    for (int64_t k = 0; k < call_.sizes.boxes; ++k) {
+      map_indices_.push_back(int32_t(random() % 3));
+    }
+    bad_ = {3, 7, 9};
+    map_indices_[3] = kMaps;
+    map_indices_[7] = -1;
+    map_indices_[9] = 4;
+  }
+
+  // `all`, or of one map alone: the boxes of other maps get no meaning.
+  BoxInputs<B> Inputs(bool all, int map) {
+    Call<T, B> call = call_;
+    for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+      if (!all && map_indices_[k] != map) call.column[k] = -1;
+    }
+    return BoxInputs<B>(call);
+  }
+
+  static constexpr int kMaps = 5;
+  Call<T, B> call_;
+  std::vector<std::vector<T>> features_, grads_;
+  std::vector<FeatureMap<const T>> maps_;
+  std::vector<FeatureMap<T>> grad_maps_;
+  std::vector<int32_t> map_indices_;
+  std::vector<int64_t> bad_;
+};
+
+TEST_P(CudaMaps, AreLikeACallEach) {
+  const int64_t per_box = call_.BoxElements();
+  BoxInputs<B> inputs = Inputs(true, 0);
+  inputs.boxes.rows = inputs.rows.data();
+  inputs.boxes.box_indices = inputs.narrow.data();
+  inputs.boxes.map_indices = map_indices_.data();
+  for (const ThreadOrder order : kOrders) {
+    EmulatedDevice device(order);
+    std::vector<T> output(call_.grad_output.size(), T(77));
+    std::vector<B> box_grad(inputs.rows.size(), B(77));
+    ExpectOk(cuda::Forward<T, B>(device, call_.params, call_.sizes,
+                                 inputs.boxes, {maps_.data(), kMaps},
+                                 output.data()));
+    ExpectOk(cuda::BoxGrad<T, B>(device, call_.params, call_.sizes,
+                                 inputs.boxes, {maps_.data(), kMaps},
+                                 call_.grad_output.data(), box_grad.data()));
+    ExpectOk(cuda::FeatureGrad<T, B>(device, call_.params, call_.sizes,
+                                     inputs.boxes, call_.grad_output.data(),
+                                     {grad_maps_.data(), kMaps}));
+    for (const int64_t k : bad_) {
+      EXPECT_TRUE(std::isnan(output[k * per_box]));
+      EXPECT_TRUE(std::isnan(box_grad[k * 4]));
+    }
+    for (int m = 0; m < 4; ++m) {
+      BoxInputs<B> own = Inputs(false, m);
+      own.boxes.rows = own.rows.data();
+      own.boxes.box_indices = own.narrow.data();
+      std::vector<T> alone(output.size()), grad(grads_[m].size());
+      std::vector<B> box_alone(box_grad.size());
+      FeatureMap<T> grad_map = grad_maps_[m];
+      grad_map.data = grad.data();
+      ExpectOk(cuda::Forward<T, B>(device, call_.params, call_.sizes, own.boxes,
+                                   maps_[m], alone.data()));
+      ExpectOk(cuda::BoxGrad<T, B>(device, call_.params, call_.sizes, own.boxes,
+                                   maps_[m], call_.grad_output.data(),
+                                   box_alone.data()));
+      ExpectOk(cuda::FeatureGrad<T, B>(device, call_.params, call_.sizes,
+                                       own.boxes, call_.grad_output.data(),
+                                       grad_map));
+      ExpectSameBits(grads_[m], grad);
+      if (m == 3) {
+        for (const T value : grads_[m]) ASSERT_EQ(value, T(0));
+      }
+      for (int64_t k = 0; k < call_.sizes.boxes; ++k) {
+        if (map_indices_[k] != m) continue;
+        ASSERT_EQ(std::memcmp(&output[k * per_box], &alone[k * per_box],
+                              per_box * sizeof(T)),
+                  0);
+        ASSERT_EQ(
+            std::memcmp(&box_grad[k * 4], &box_alone[k * 4], 4 * sizeof(B)), 0);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaMaps,
+                         testing::Values(Layout::kNHWC, Layout::kNCHW));
+
+TEST(CudaScale, PerAxis) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    auto call = MakeCall<float, float>(2, layout, true, -1, 5);
+    call.scale = {0.25, 0.7};
+    ExpectAllIsCpu(call);
+  }
 }
 
 }  // namespace

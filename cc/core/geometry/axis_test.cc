@@ -1,7 +1,6 @@
 #include "cc/core/geometry/axis.h"
 
 #include <cmath>
-#include <limits>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -93,10 +92,10 @@ void ExpectRangeIsAllInsideSamples(T c1, T c2, int64_t pooled, int64_t ratio,
                                    bool aligned, int64_t length) {
   const Axis<T> axis = MakeAxis(c1, c2, T(0.25), pooled, ratio, aligned);
   for (int64_t p = 0; p < pooled; ++p) {
-    const SampleRange range = InsideSamples(axis, p, length);
+    const Span range = InsideSamples(axis, p, length);
     for (int64_t t = 0; t < axis.grid; ++t) {
       ASSERT_EQ(IsInside(SampleCoordinate(axis, p, t), length),
-                range.first <= t && t < range.last)
+                range.begin <= t && t < range.end)
           << c1 << " " << c2 << " bin " << p << " sample " << t;
     }
   }
@@ -123,8 +122,8 @@ TEST(InsideSamples, OfAGiantBoxIsNoLongerThanTheMap) {
     const Axis<double> axis = MakeAxis(-1e9, 1e9, 1.0, pooled, -1, true);
     int64_t visited = 0;
     for (int64_t p = 0; p < pooled; ++p) {
-      const SampleRange range = InsideSamples(axis, p, 100);
-      visited += range.last - range.first;
+      const Span range = InsideSamples(axis, p, 100);
+      visited += range.length();
     }
     EXPECT_GE(visited, 101);
     EXPECT_LE(visited, 103);

@@ -14,30 +14,34 @@
 namespace tf_roialign {
 
 // Calls visit(p, q, y, x, weight) for each pixel that each sample of each bin
-// reads; weights include the average. Coordinates are computed in T.
-template <typename T>
-void VisitPixels(const Params& params, int64_t height, int64_t width,
-                 const T box[4],
+// reads; weights include the average. Coordinates are computed in T. AnyMap has
+// the size and the scales of FeatureMap.
+template <typename T, typename AnyMap>
+void VisitPixels(const Params& params, const AnyMap& map, const T box[4],
                  const std::function<void(int64_t, int64_t, int64_t, int64_t,
                                           double)>& visit) {
-  const T scale = static_cast<T>(params.spatial_scale);
+  const int64_t height = map.height, width = map.width;
+  const int64_t pooled_height = params.output_size.height;
+  const int64_t pooled_width = params.output_size.width;
+  const T scale_y = static_cast<T>(map.scale_y);
+  const T scale_x = static_cast<T>(map.scale_x);
   const T offset = params.aligned ? T(0.5) : T(0);
-  const T x1 = box[0] * scale - offset, y1 = box[1] * scale - offset;
-  const T x2 = box[2] * scale - offset, y2 = box[3] * scale - offset;
+  const T x1 = box[0] * scale_x - offset, y1 = box[1] * scale_y - offset;
+  const T x2 = box[2] * scale_x - offset, y2 = box[3] * scale_y - offset;
   T box_height = y2 - y1, box_width = x2 - x1;
   if (!params.aligned) {
     box_height = std::max(box_height, T(1));
     box_width = std::max(box_width, T(1));
   }
-  const T bin_height = box_height / params.pooled_height;
-  const T bin_width = box_width / params.pooled_width;
+  const T bin_height = box_height / pooled_height;
+  const T bin_width = box_width / pooled_width;
   const int64_t ratio = params.sampling_ratio;
   const int64_t grid_y = ratio > 0 ? ratio : int64_t(std::ceil(bin_height));
   const int64_t grid_x = ratio > 0 ? ratio : int64_t(std::ceil(bin_width));
   if (grid_y <= 0 || grid_x <= 0) return;
 
-  for (int64_t p = 0; p < params.pooled_height; ++p) {
-    for (int64_t q = 0; q < params.pooled_width; ++q) {
+  for (int64_t p = 0; p < pooled_height; ++p) {
+    for (int64_t q = 0; q < pooled_width; ++q) {
       for (int64_t i = 0; i < grid_y; ++i) {
         for (int64_t j = 0; j < grid_x; ++j) {
           T y = y1 + p * bin_height + (i + T(0.5)) * bin_height / grid_y;

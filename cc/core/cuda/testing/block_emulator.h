@@ -19,9 +19,9 @@
 #include <memory>
 #include <numeric>
 #include <random>
-#include <string>
 #include <vector>
 
+#include "cc/core/base/status.h"
 #include "cc/core/cuda/platform/portable.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -234,12 +234,14 @@ class EmulatedDevice {
   }
 
   template <typename Kernel>
-  std::string Launch(Kernel kernel, int64_t blocks, int shared_bytes) {
-    if (shared_bytes > 48 << 10) return "more than 48 KB of shared memory";
+  Status Launch(Kernel kernel, int64_t blocks, int shared_bytes) {
+    if (shared_bytes > 48 << 10) {
+      return Status::Internal("more than 48 KB of shared memory");
+    }
     kernel.first_unit = 0;
     emulator_.Run(kernel, blocks, shared_bytes);
     ++launches;
-    return "";
+    return {};
   }
 
   bool out_of_memory = false;

@@ -4,6 +4,8 @@ load("//build_deps:copts.bzl", "COPTS")
 
 def _headers_of(label):
     """The label of a core_library's headers: "//a/b" is //a/b:b, hence //a/b:b_headers."""
+    if label.startswith("@"):
+        return label
     if ":" not in label:
         label += ":" + label.split("/")[-1]
     return label + "_headers"

@@ -44,7 +44,7 @@ struct Call {
   std::vector<T> features;
   std::vector<T> grad_output;
 
-  int64_t BoxTs() const {
+  int64_t BoxElements() const {
     return params.pooled_height() * params.pooled_width() * sizes.channels;
   }
 
@@ -64,7 +64,7 @@ struct Call {
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> value(-1, 1);
     features.resize(sizes.batch * height * width * sizes.channels);
-    grad_output.resize(sizes.boxes * BoxTs());
+    grad_output.resize(sizes.boxes * BoxElements());
     for (T& feature : features) feature = FromDouble<T>(value(random));
     for (T& grad : grad_output) grad = FromDouble<T>(value(random));
   }

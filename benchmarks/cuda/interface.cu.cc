@@ -1,11 +1,10 @@
-// The core's kernels, on GPU and on CPU, behind two C functions for ctypes.
+// The core's kernels, on GPU and on CPU, behind a C function for ctypes.
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
-#include "cc/core/cpu/roi_align_cpu.h"
 #include "cc/core/cuda/roi_align_cuda.h"
+#include "cc/core/run_op.h"
 
 namespace tf_roialign {
 namespace {
@@ -35,9 +34,49 @@ struct Call {
   int64_t scratch_bytes;
 };
 
-template <typename T, typename B>
-std::string RunOnGpu(const Call& call, const Params& params,
-                     const Sizes& sizes) {
+template <typename T, typename B, typename Context>
+Status Run(const Call& call, const Context& context) {
+  OpParams params;
+  params.output_size = {call.pooled_height, call.pooled_width};
+  params.spatial_scale = {call.spatial_scale, call.spatial_scale};
+  params.sampling_ratio = call.sampling_ratio;
+  params.aligned = call.aligned != 0;
+  params.data_format = call.nchw ? Layout::kNCHW : Layout::kNHWC;
+  Signature signature;
+  signature.form = BoxForm::kIndexed;
+  signature.columns = 5;
+  signature.sizes = {call.batch, call.channels, call.boxes};
+  signature.height = call.height;
+  signature.width = call.width;
+  InputData inputs;
+  inputs.Set(Input::kBoxes, call.rows);
+  inputs.Set(Input::kFeatures, call.features);
+  inputs.Set(Input::kGradOutput, call.grad_output);
+  switch (call.op) {
+    case 0:
+      return RunOp<Op::kForward, T, B>(context, params, signature, inputs,
+                                       call.result);
+    case 1:
+      return RunOp<Op::kFeatureGrad, T, B>(context, params, signature, inputs,
+                                           call.result);
+    default:
+      return RunOp<Op::kBoxGrad, T, B>(context, params, signature, inputs,
+                                       call.result);
+  }
+}
+
+template <typename T, typename Context>
+Status RunWithBoxes(const Call& call, const Context& context) {
+  return call.boxes_are_double ? Run<T, double>(call, context)
+                               : Run<T, float>(call, context);
+}
+
+template <typename T>
+Status RunAnywhere(const Call& call, bool on_gpu) {
+  if (!on_gpu) {
+    const ParallelFor threads = Serial;
+    return RunWithBoxes<T>(call, CpuContext{threads});
+  }
   const CudaContext context = {
       call.stream, [&](size_t bytes) -> void* {
         // From the end, so that a checker sees what goes beyond: a call asks
@@ -47,70 +86,20 @@ std::string RunOnGpu(const Call& call, const Params& params,
                    ? call.scratch + (call.scratch_bytes - size)
                    : nullptr;
       }};
-  const CudaBoxes<B> boxes = {BoxForm::kIndexed,
-                              static_cast<const B*>(call.rows),
-                              5,
-                              call.boxes,
-                              nullptr,
-                              false};
-  const T* features = static_cast<const T*>(call.features);
-  const T* grad_output = static_cast<const T*>(call.grad_output);
-  switch (call.op) {
-    case 0:
-      return RoiAlignForwardCuda(context, params, sizes, boxes, features,
-                                 static_cast<T*>(call.result));
-    case 1:
-      return RoiAlignFeatureGradCuda(context, params, sizes, boxes, grad_output,
-                                     static_cast<T*>(call.result));
-    default:
-      return RoiAlignBoxGradCuda(context, params, sizes, boxes, features,
-                                 grad_output, static_cast<B*>(call.result));
-  }
+  return RunWithBoxes<T>(call, context);
 }
 
-template <typename T, typename B>
-std::string RunOnCpu(const Call& call, const Params& params,
-                     const Sizes& sizes) {
-  std::vector<int64_t> image(call.boxes);
-  const B* rows = static_cast<const B*>(call.rows);
-  const int32_t* none = nullptr;
-  if (ResolveImages(BoxForm::kIndexed, rows, call.boxes, none, call.batch,
-                    image.data()) >= 0) {
-    return "an image index is not in range";
-  }
-  const BoxTable<B> boxes = {rows, 5, call.boxes, image.data()};
-  const T* features = static_cast<const T*>(call.features);
-  const T* grad_output = static_cast<const T*>(call.grad_output);
-  switch (call.op) {
+Status RunWithDtype(const Call& call, bool on_gpu) {
+  switch (call.dtype) {
     case 0:
-      RoiAlignForward({Serial}, params, sizes, boxes, features,
-                      static_cast<T*>(call.result));
-      break;
+      return RunAnywhere<float>(call, on_gpu);
     case 1:
-      RoiAlignFeatureGrad({Serial}, params, sizes, boxes, grad_output,
-                          static_cast<T*>(call.result));
-      break;
+      return RunAnywhere<double>(call, on_gpu);
+    case 2:
+      return RunAnywhere<Half>(call, on_gpu);
     default:
-      RoiAlignBoxGrad({Serial}, params, sizes, boxes, features, grad_output,
-                      static_cast<B*>(call.result));
+      return RunAnywhere<BFloat16>(call, on_gpu);
   }
-  return "";
-}
-
-template <typename T>
-std::string Run(const Call& call, bool on_gpu) {
-  const Params params = {
-      call.pooled_height, call.pooled_width,
-      call.spatial_scale, call.sampling_ratio,
-      call.aligned != 0,  call.nchw ? Layout::kNCHW : Layout::kNHWC};
-  const Sizes sizes = {call.batch, call.height, call.width, call.channels,
-                       call.boxes};
-  if (on_gpu) {
-    return call.boxes_are_double ? RunOnGpu<T, double>(call, params, sizes)
-                                 : RunOnGpu<T, float>(call, params, sizes);
-  }
-  return call.boxes_are_double ? RunOnCpu<T, double>(call, params, sizes)
-                               : RunOnCpu<T, float>(call, params, sizes);
 }
 
 }  // namespace
@@ -120,18 +109,6 @@ std::string Run(const Call& call, bool on_gpu) {
 extern "C" const char* TfRoialignRun(const tf_roialign::Call* call,
                                      int on_gpu) {
   static std::string problem;
-  switch (call->dtype) {
-    case 0:
-      problem = tf_roialign::Run<float>(*call, on_gpu != 0);
-      break;
-    case 1:
-      problem = tf_roialign::Run<double>(*call, on_gpu != 0);
-      break;
-    case 2:
-      problem = tf_roialign::Run<tf_roialign::Half>(*call, on_gpu != 0);
-      break;
-    default:
-      problem = tf_roialign::Run<tf_roialign::BFloat16>(*call, on_gpu != 0);
-  }
+  problem = tf_roialign::RunWithDtype(*call, on_gpu != 0).text();
   return problem.c_str();
 }

@@ -45,24 +45,28 @@ def build(folder, architecture):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     common = [f"-I{ROOT}", "-std=c++17", "-O3"]
+    core = ROOT / "cc" / "core"
+    host = ["g++", *common, "-fPIC", "-ffp-contract=off", "-c"]
     jobs = {}
-    for name in ("roi_align_cpu", "cpu_kernels", "signature", "simd_level"):
-        source = ROOT / "cc" / "core" / f"{name}.cc"
-        jobs[f"{name}.o"] = ["g++", *common, "-fPIC", "-ffp-contract=off", "-c", source]
+    for folder_of in ("call", "cpu", "cpu/simd"):
+        for source in (core / folder_of).glob("*.cc"):
+            if not source.name.endswith("_test.cc") and source.name != "one_level.cc":
+                jobs[f"{source.stem}.o"] = [*host, source]
     levels = SIMD if os.uname().machine == "x86_64" else {"baseline": []}
     for level, flags in levels.items():
-        source = ROOT / "cc" / "core" / f"cpu_kernels_{level}.cc"
-        jobs[f"cpu_kernels_{level}.o"] = ["g++", *common, "-fPIC", *flags, "-c", source]
+        # As cc/core/cpu/simd/BUILD has it: no geometry in there, multiply-adds may fuse.
+        flags = ["-ffp-contract=fast", f"-DTF_ROIALIGN_LEVEL={level}", *flags]
+        jobs[f"{level}.o"] = [*host, *flags, core / "cpu" / "simd" / "one_level.cc"]
     code = f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
     nvcc = [find_nvcc(), *common, "-Xcompiler=-fPIC,-ffp-contract=off", code, "-lineinfo"]
     nvcc += ["-x", "cu", "-c"]
     for source in ("forward", "feature_grad", "box_grad"):
         for core_type, _ in DTYPES.values():
-            path = ROOT / "cc" / "core" / "cuda" / f"{source}.cu.cc"
+            path = core / "cuda" / "launch" / f"{source}.cu.cc"
             define = f"-DTF_ROIALIGN_FEATURE_TYPE={core_type}"
             jobs[f"{source}_{core_type}.o"] = [*nvcc, define, path]
     interface = pathlib.Path(__file__).with_name("interface.cu.cc")
-    jobs["interface.o"] = ["g++", *common, "-fPIC", "-ffp-contract=off", "-c", interface]
+    jobs["interface.o"] = [*host, interface]
 
     def compile_one(job):
         target, command = job

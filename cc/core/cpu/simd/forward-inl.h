@@ -1,0 +1,198 @@
+// Forward: one bin at a time, or in two passes.
+
+#ifndef TF_ROIALIGN_CC_CORE_CPU_SIMD_FORWARD_INL_H_
+#define TF_ROIALIGN_CC_CORE_CPU_SIMD_FORWARD_INL_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cc/core/base/span.h"
+#include "cc/core/cpu/simd/blocks-inl.h"
+#include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/cpu/simd/vectors-inl.h"
+#include "cc/core/cpu/tuning.h"
+#include "cc/core/dtypes/quantization.h"
+
+namespace tf_roialign {
+namespace TF_ROIALIGN_LEVEL {
+namespace {
+
+// Taps of bin row p + 1 whose rows no earlier bin row has touched, if their
+// pixels may stay in the first cache until they are needed; else none.
+template <typename W>
+TF_ROIALIGN_INLINE Span RowsToPrefetch(const BoxTaps<W>& taps, int64_t p,
+                                       int64_t pixel_bytes) {
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  const int64_t columns = x.begin[taps.pooled_width];
+  if (p + 1 == taps.pooled_height || columns == 0) return {0, 0};
+  Span rows = {y.begin[p + 1], y.begin[p + 2]};
+  const int64_t seen = rows.begin > 0 ? y.pixel[rows.begin - 1] : -1;
+  while (rows.begin < rows.end && y.pixel[rows.begin] <= seen) ++rows.begin;
+  const int64_t width = x.pixel[columns - 1] - x.pixel[0] + 1;
+  if (Length(rows) * width * pixel_bytes > kPrefetchBytes) {
+    return {0, 0};
+  }
+  return rows;
+}
+
+// kCodes: the pixels are codes, or hold them as T = float or double, and the
+// zero point is taken off the sums. It counts as often as a code does: samples
+// outside the map count in neither.
+template <typename T, bool kStream, bool kCodes>
+void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
+                 int64_t row_stride, int64_t channels,
+                 const Requantization<Accumulator<T>>& rule, T* output) {
+  using W = Accumulator<T>;
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  // A copy, which stores of codes cannot be taken to change.
+  const Requantization<W> to_codes = rule;
+  // Blocks outermost: a block's window stays in cache from bin to bin.
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    using V = typename B::V;
+    T* bin = output + c;
+    for (int64_t p = 0; p < taps.pooled_height; ++p) {
+      const Span ahead =
+          RowsToPrefetch(taps, p, B::lanes * B::vectors * sizeof(T));
+      for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+        V sums[B::vectors] = {};
+        [[maybe_unused]] W weights = 0;
+        if (ahead.begin < ahead.end) {
+          const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
+          for (int64_t i = ahead.begin; i < ahead.end; ++i) {
+            const T* row = image + y.pixel[i] * row_stride + c;
+            for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+              if (x.pixel[j] <= seen) continue;
+              Prefetch<B>(row + x.pixel[j] * channels);
+            }
+          }
+        }
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          const T* row = image + y.pixel[i] * row_stride + c;
+          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+            const T* pixel = row + x.pixel[j] * channels;
+            const W weight = y.weight[i] * x.weight[j];
+            if constexpr (kCodes) weights += weight;
+            AddBlock<B>(weight, pixel, sums);
+          }
+        }
+        [[maybe_unused]] const W of_zero = to_codes.zero * weights;
+        if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
+        StoreBins<B, kStream>(sums, to_codes, bin);
+      }
+    }
+  });
+}
+
+// The columns from the first to the last that a box touches.
+template <typename W>
+TF_ROIALIGN_INLINE Span TouchedColumns(const BoxTaps<W>& taps) {
+  const TapsView<W>& x = taps.x;
+  Span columns = {INT64_MAX, 0};
+  for (int64_t j = 0; j < x.begin[taps.pooled_width]; ++j) {
+    if (x.pixel[j] < columns.begin) columns.begin = x.pixel[j];
+    if (x.pixel[j] >= columns.end) columns.end = x.pixel[j] + 1;
+  }
+  return columns;
+}
+
+// Whether it takes fewer loads and stores to sum the rows of a bin row first
+// than to take each bin by itself: it does where bins share pixels, as those of
+// a box smaller than its output.
+template <typename W>
+TF_ROIALIGN_INLINE bool SeparablePays(const BoxTaps<W>& taps,
+                                      const Span& columns) {
+  const int64_t width = Length(columns);
+  if (width <= 0 || width > kMaxSummedColumns) return false;
+  const int64_t y_taps = taps.y.begin[taps.pooled_height];
+  const int64_t x_taps = taps.x.begin[taps.pooled_width];
+  return y_taps * width + taps.pooled_height * (width + x_taps) <
+         y_taps * x_taps;
+}
+
+// The same as ForwardBins in two passes for each row of bins: along y for all
+// columns, then along x.
+template <typename T, bool kStream, bool kCodes>
+void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
+                      const T* image, int64_t row_stride, int64_t channels,
+                      const Requantization<Accumulator<T>>& rule, T* output) {
+  using W = Accumulator<T>;
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  const Requantization<W> to_codes = rule;  // as in ForwardBins
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    using V = typename B::V;
+    V summed[kMaxSummedColumns * B::vectors];
+    T* bin = output + c;
+    for (int64_t p = 0; p < taps.pooled_height; ++p) {
+      for (int64_t column = 0; column < Length(columns); ++column) {
+        const T* top = image + (columns.begin + column) * channels + c;
+        V sums[B::vectors] = {};
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          const T* pixel = top + y.pixel[i] * row_stride;
+          AddBlock<B>(y.weight[i], pixel, sums);
+        }
+        KeepSums<B>(sums, summed + column * B::vectors);
+      }
+      [[maybe_unused]] W row_weights = 0;
+      if constexpr (kCodes) {
+        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+          row_weights += y.weight[i];
+        }
+      }
+      for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+        V sums[B::vectors] = {};
+        [[maybe_unused]] W weights = 0;
+        for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+          if constexpr (kCodes) weights += x.weight[j];
+          const V* from = summed + (x.pixel[j] - columns.begin) * B::vectors;
+          AddSums<B>(x.weight[j], from, sums);
+        }
+        [[maybe_unused]] const W of_zero =
+            to_codes.zero * (row_weights * weights);
+        if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
+        StoreBins<B, kStream>(sums, to_codes, bin);
+      }
+    }
+  });
+}
+
+template <typename T, bool kStream, bool kCodes>
+void ForwardBox(const BoxTaps<Accumulator<T>>& taps, const T* image,
+                int64_t row_stride, int64_t channels,
+                const Requantization<Accumulator<T>>& to_codes, T* output) {
+  const Span columns = TouchedColumns(taps);
+  if (SeparablePays(taps, columns)) {
+    ForwardSeparable<T, kStream, kCodes>(taps, columns, image, row_stride,
+                                         channels, to_codes, output);
+  } else {
+    ForwardBins<T, kStream, kCodes>(taps, image, row_stride, channels, to_codes,
+                                    output);
+  }
+}
+
+template <typename T>
+void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
+             int64_t row_stride, int64_t channels,
+             const Requantization<Accumulator<T>>& to_codes, bool stream,
+             T* output) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    if (to_codes.zero != 0) {  // codes from NCHW
+      ForwardBox<T, false, true>(taps, image, row_stride, channels, to_codes,
+                                 output);
+      return;
+    }
+  }
+  (stream ? ForwardBox<T, true, kIsCode<T>>
+          : ForwardBox<T, false, kIsCode<T>>)(taps, image, row_stride, channels,
+                                              to_codes, output);
+}
+
+}  // namespace
+}  // namespace TF_ROIALIGN_LEVEL
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CPU_SIMD_FORWARD_INL_H_

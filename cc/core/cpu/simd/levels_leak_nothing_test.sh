@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Whether each SIMD level keeps what it defines to its own namespace. The linker takes one
+# copy of what several objects define with external linkage, perhaps the AVX-512 one for all.
+# Usage: levels_leak_nothing_test.sh LEVEL=ARCHIVE...
+set -euo pipefail
+
+[ "$#" != 0 ] || { echo "no archives given" >&2; exit 1; }
+leaks=0
+for argument in "$@"; do
+  level=${argument%%=*}
+  archive=${argument#*=}
+  symbols=$(nm "$archive")
+  if grep -qE ' U __(asan|ubsan)_' <<<"$symbols"; then
+    echo "$level: not looked at, since sanitizers keep functions from being inlined"
+    continue
+  fi
+  # Defined, and external or weak.
+  shown=$(nm --extern-only --defined-only --demangle "$archive" | grep -E '^[0-9a-f]+ ' || true)
+  if ! grep -q "tf_roialign::$level::Kernels<" <<<"$shown"; then
+    echo "$level: $archive does not define its kernels" >&2
+    leaks=1
+  fi
+  if others=$(grep -vE " ((guard variable for|vtable for|typeinfo for) )?(tf_roialign::CpuKernels<[^<>]*> const& )?tf_roialign::$level::" <<<"$shown"); then
+    echo "$level: external linkage outside tf_roialign::$level:" >&2
+    echo "$others" >&2
+    leaks=1
+  fi
+done
+exit "$leaks"

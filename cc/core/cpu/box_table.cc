@@ -52,10 +52,9 @@ Status BoxTable<B>::Init(const Boxes<B>& boxes, int64_t batch, int maps) {
     images_[k] = ImageOfBox(boxes, k, batch);
     if (images_[k] < 0) return BadImage(boxes, k, batch);
     if (MapOfBox(boxes, k, maps) < 0) {
-      return Status::InvalidArgument("`map_indices[" + std::to_string(k) +
-                                     "]` must be in [0, " +
-                                     std::to_string(maps) + "), got " +
-                                     std::to_string(map(k)));
+      return Status::InvalidArgument(
+          "`map_indices[" + std::to_string(k) + "]` must be in [0, " +
+          std::to_string(maps) + "), got " + std::to_string(map(k)));
     }
   }
   return {};

@@ -129,8 +129,8 @@ def test_few_boxes_on_a_large_nchw_map(aligned, ratio, dtype):
     """The kernel then copies a window of the map for each box, not the map.
 
     That is what it does if the windows have less than half as many pixels as the maps
-    (ForEachBlockOfBoxes in cc/core/nchw_cpu.h). A window is a box in feature pixels and at
-    most 4 more on each axis (TouchedPixels in cc/core/box_schedule.h).
+    (ForEachBlockOfBoxes in cc/core/cpu/nchw.h). A window is a box in feature pixels and at
+    most 4 more on each axis (TouchedPixels in cc/core/geometry/touched_pixels.h).
     """
     rng = np.random.default_rng(cases.seed_of("windows", aligned, ratio, dtype))
     # Two blocks of channels: 64 and what is left.

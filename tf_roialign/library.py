@@ -30,7 +30,7 @@ def library_path() -> str:
     """Returns the path of the native library.
 
     A C++ program that runs SavedModels with RoIAlign loads this file first
-    (`TF_LoadLibrary`, `Env::LoadDynamicLibrary`).
+    (`TF_LoadLibrary`, `Env::LoadDynamicLibrary`). It finds `_tf_roialign_core.so` beside it.
     """
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "_tf_roialign.so")
 

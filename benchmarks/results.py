@@ -37,9 +37,9 @@ class Results:
     def get(self, contender, workload, op):
         return self._by_key.get((contender, workload, op))
 
-    def ratio(self, slow, fast, workload, op, fast_op=None):
+    def ratio(self, slow, fast, workload, op):
         """Median of `slow`'s time over `fast`'s, round by round; None if not both ran."""
-        pair = self.get(slow, workload, op), self.get(fast, workload, fast_op or op)
+        pair = self.get(slow, workload, op), self.get(fast, workload, op)
         return ratio(*pair) if all(pair) else None
 
     def over_limit(self, contender, workload, op):
@@ -48,7 +48,7 @@ class Results:
         if timing is None or not self.limits.values:
             return None
         demand = self.demands[workload][op]
-        item_size = 4 if contender.dtype == "float32" else 2
+        item_size = {"float32": 4, "int8": 1}.get(contender.dtype, 2)
         return timing.median / max(self.limits.seconds(demand, contender.threads, item_size))
 
     def workloads(self, op):

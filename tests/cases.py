@@ -5,10 +5,11 @@ import reference
 import tensorflow as tf
 
 import tf_roialign
+from tf_roialign import op_defs
 
 LAYOUTS = ("NHWC", "NCHW")
 FORMS = ("indexed", "box_indices", "list", "ragged", "dense")
-FEATURE_DTYPES = ("float32", "float64", "float16", "bfloat16")
+FEATURE_DTYPES = tuple(dtype.name for dtype in op_defs.dtypes(op_defs.ROI_ALIGN, "T"))
 SAMPLING_RATIOS = (-1, 0, 1, 2, 3)
 
 # Half the distance between neighbouring numbers, relative: what one rounding may cost.

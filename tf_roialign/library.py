@@ -16,8 +16,6 @@ except ModuleNotFoundError as error:
         "tf_roialign needs TensorFlow: install `tf_roialign[cpu]` or `tf_roialign[gpu]`."
     ) from error
 
-from tensorflow.python.ops import control_flow_util
-
 try:
     from tf_roialign import _build_info as build_info
 except ImportError as error:
@@ -122,6 +120,10 @@ def supports_xla() -> bool:
 
 
 def _traced_for_xla() -> bool:
+    # Not at the top: a module of TensorFlow's own, which another version may lack, and that
+    # version is to be refused in clear words first.
+    from tensorflow.python.ops import control_flow_util
+
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 

@@ -402,7 +402,7 @@ def torchvision_ops():
     return torch.ops.torchvision
 
 
-def covered_pixels(workload):
+def pixels_under_boxes(workload):
     """How many pixels of the map lie in a box: what has to be read once."""
     n, _, h, w = workload.input_shape
     covered = np.zeros((n, h, w), bool)
@@ -456,7 +456,7 @@ class Timed:
     def bytes(self, op):
         """That have to move: pixels in boxes and outputs once, or a whole gradient."""
         size = self.features[0].element_size()
-        pixels = covered_pixels(self.workload) * self.workload.input_shape[1] * size
+        pixels = pixels_under_boxes(self.workload) * self.workload.input_shape[1] * size
         upstream = self.upstream[0].numel() * size
         return {
             "forward": pixels + upstream,

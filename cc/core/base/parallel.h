@@ -8,7 +8,7 @@
 
 namespace tf_roialign {
 
-// Calls `run(first, last)` for ranges that together cover [0, units) once,
+// Calls `run(begin, end)` for ranges that together cover [0, units) once,
 // possibly at the same time, and returns when all are done. `unit_cost` is a
 // unit's mean cost in nanoseconds, to decide whether threads pay.
 using ParallelFor =

@@ -149,8 +149,7 @@ Status CheckMapIsNotEmpty(const Shape& features, const Signature& signature) {
       (signature.height != 0 && signature.width != 0)) {
     return {};
   }
-  return Status::InvalidArgument(EmptyMap().text() + ", got " +
-                                 features.ToString());
+  return EmptyMap(features.ToString());
 }
 
 // Learns the form and the number of boxes and of channels where they were not
@@ -316,10 +315,11 @@ Status ReadFeaturesShape(const Shape& shape, const int64_t* sizes,
   return {};
 }
 
-Status EmptyMap() {
+Status EmptyMap(const std::string& got) {
   return Status::InvalidArgument(
       "`features` must have a height and width of at least 1 when there are "
-      "boxes");
+      "boxes, got " +
+      got);
 }
 
 Status OutOfMemory(const Params& params) {

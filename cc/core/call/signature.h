@@ -5,6 +5,7 @@
 #define TF_ROIALIGN_CC_CORE_CALL_SIGNATURE_H_
 
 #include <cstdint>
+#include <string>
 
 #include "cc/core/base/status.h"
 #include "cc/core/base/visibility.h"
@@ -56,8 +57,8 @@ TF_ROIALIGN_API Status CheckShapes(Op op, const Params& params,
 TF_ROIALIGN_API Status ReadFeaturesShape(const Shape& shape,
                                          const int64_t* sizes, Shape* features);
 
-// For boxes that read a map without pixels.
-Status EmptyMap();
+// For boxes that read a map without pixels; `got`: what there is.
+Status EmptyMap(const std::string& got);
 
 // For scratch memory that cannot be had.
 Status OutOfMemory(const Params& params);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <string>
 
 #include "cc/core/base/status.h"
 #include "cc/core/call/boxes.h"
@@ -25,10 +26,12 @@ Status WithBoxTable(const Params& params, const Sizes& sizes,
   try {
     BoxTable<B> table;
     TF_ROIALIGN_RETURN_IF_ERROR(table.Init(boxes, sizes.batch, maps.count()));
-    for (const FeatureMap<T>& map : maps) {
-      if (map.pixels() > 0) continue;
+    for (int m = 0; m < maps.count(); ++m) {
+      if (maps[m].pixels() > 0) continue;
       for (int64_t k = 0; k < table.count(); ++k) {
-        if (&map == &maps[table.map(k)]) return EmptyMap();
+        if (table.map(k) != m) continue;
+        return EmptyMap("map " + std::to_string(m) + " of shape " +
+                        Shape({maps[m].height, maps[m].width}).ToString());
       }
     }
     run(table);

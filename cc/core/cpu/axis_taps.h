@@ -41,24 +41,30 @@ class AxisTaps {
   }
 
  private:
+  // `box`: a copy, which what is stored cannot be taken to change.
   template <bool kSlopes, typename B>
-  void Build(const AxisOnMap<B, int64_t>& box, double share) {
+  void Build(const AxisOnMap<B, int64_t> box, double share) {
     begin_.resize(box.pooled + 1);
     pixel_.clear();
     sums_.clear();
     for (int64_t p = 0; p < box.pooled; ++p) {
       begin_[p] = static_cast<int64_t>(pixel_.size());
       const Span inside = InsideSamples(box.axis, p, box.length);
-      const bool many = inside.length() > kManySamples;
       // By ascending coordinate, so that a pixel already met is one of the last
       // two.
       const bool descending = box.axis.bin < B(0);
       const int64_t end =
           descending ? box.axis.grid - inside.begin : inside.end;
-      for (int64_t i = end - inside.length(); i < end;) {
-        const SampleRun<B> run = RunFrom<kSlopes>(box, p, i, end, many);
-        Add<kSlopes>(begin_[p], run, double(run.end - i));
-        i = run.end;
+      int64_t i = end - inside.length();
+      if (inside.length() > kManySamples) {
+        while (i < end) {
+          const SampleRun<B> run = RunFrom<kSlopes>(box, p, i, end);
+          Add<kSlopes>(begin_[p], run, double(run.end - i));
+          i = run.end;
+        }
+      }
+      for (; i < end; ++i) {
+        Add<kSlopes>(begin_[p], OneSample<kSlopes>(box, p, i), 1);
       }
     }
     begin_[box.pooled] = static_cast<int64_t>(pixel_.size());
@@ -78,23 +84,35 @@ class AxisTaps {
 
   template <bool kSlopes, typename B>
   void Add(int64_t bin_begin, const SampleRun<B>& run, double count) {
-    Merge(bin_begin, run.sample.lo, SumsOfRun<kSlopes>(run, count, false));
+    Merge<kSlopes>(bin_begin, run.sample.lo,
+                   SumsOfRun<kSlopes>(run, count, false));
     if (run.sample.hi == run.sample.lo) return;
-    Merge(bin_begin, run.sample.hi, SumsOfRun<kSlopes>(run, count, true));
+    Merge<kSlopes>(bin_begin, run.sample.hi,
+                   SumsOfRun<kSlopes>(run, count, true));
   }
 
+  template <bool kSlopes>
   void Merge(int64_t bin_begin, int64_t pixel, const TapSums& sums) {
     const int64_t count = static_cast<int64_t>(pixel_.size());
     for (int64_t i = count - 1; i >= bin_begin && i >= count - 2; --i) {
       if (pixel_[i] == pixel) {
         sums_[i].weight += sums.weight;
-        sums_[i].slope1 += sums.slope1;
-        sums_[i].slope2 += sums.slope2;
+        if (kSlopes) {
+          sums_[i].slope1 += sums.slope1;
+          sums_[i].slope2 += sums.slope2;
+        }
         return;
       }
     }
     pixel_.push_back(pixel);
-    sums_.push_back(sums);
+    // Member by member: a copy would wait for the store of its parts.
+    sums_.emplace_back();
+    TapSums& to = sums_.back();
+    to.weight = sums.weight;
+    if (kSlopes) {
+      to.slope1 = sums.slope1;
+      to.slope2 = sums.slope2;
+    }
   }
 
   std::vector<int64_t> begin_;

@@ -74,24 +74,30 @@ struct SampleRun {
   double slope2;
 };
 
-// The run from sample `begin` of bin `p` on (by ascending coordinate), which is
-// inside the map and ends before `end`; a single sample unless `many`.
+// Sample `i` of bin `p` by ascending coordinate, which is inside the map: a run
+// of one.
+template <bool kSlopes, typename B, typename I>
+TF_ROIALIGN_HOST_DEVICE_INLINE SampleRun<B> OneSample(
+    const AxisOnMap<B, I>& box, int64_t p, int64_t i) {
+  const int64_t t = Ascending(box.axis, i);
+  SampleRun<B> run;
+  run.sample = Interpolate(SampleCoordinate(box.axis, p, t), box.length);
+  run.end = i + 1;
+  run.fraction = run.sample.fraction;
+  CoordinateSlope<B> slope{};
+  if (kSlopes) slope = SampleSlope(box.axis, box.scale, box.pooled, p, t);
+  run.slope1 = slope.c1;
+  run.slope2 = slope.c2;
+  return run;
+}
+
+// The whole run from there on, as far as it goes before `end`.
 template <bool kSlopes, typename B, typename I>
 TF_ROIALIGN_HOST_DEVICE_INLINE SampleRun<B> RunFrom(const AxisOnMap<B, I>& box,
                                                     int64_t p, int64_t begin,
-                                                    int64_t end, bool many) {
+                                                    int64_t end) {
   const Axis<B>& axis = box.axis;
-  const int64_t t = Ascending(axis, begin);
-  SampleRun<B> run;
-  run.sample = Interpolate(SampleCoordinate(axis, p, t), box.length);
-  run.end = begin + 1;
-  run.fraction = run.sample.fraction;
-  CoordinateSlope<B> slope{};
-  if (kSlopes) slope = SampleSlope(axis, box.scale, box.pooled, p, t);
-  run.slope1 = slope.c1;
-  run.slope2 = slope.c2;
-  if (!many) return run;
-
+  SampleRun<B> run = OneSample<kSlopes>(box, p, begin);
   LinearSample<B> last_sample = run.sample;
   int64_t last = begin;  // bisected: the run is [begin, end)
   while (end - last > 1) {
@@ -108,7 +114,8 @@ TF_ROIALIGN_HOST_DEVICE_INLINE SampleRun<B> RunFrom(const AxisOnMap<B, I>& box,
   run.end = end;
   run.fraction = (run.fraction + double(last_sample.fraction)) / 2;
   if (kSlopes) {
-    slope = SampleSlope(axis, box.scale, box.pooled, p, Ascending(axis, last));
+    const CoordinateSlope<B> slope =
+        SampleSlope(axis, box.scale, box.pooled, p, Ascending(axis, last));
     run.slope1 = (run.slope1 + double(slope.c1)) / 2;
     run.slope2 = (run.slope2 + double(slope.c2)) / 2;
   }
@@ -204,7 +211,8 @@ TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumPixel(const AxisOnMap<B, I>& box,
       ++i;
       continue;
     }
-    const SampleRun<B> run = RunFrom<kSlopes>(box, p, i, end, many);
+    const SampleRun<B> run =
+        many ? RunFrom<kSlopes>(box, p, i, end) : OneSample<kSlopes>(box, p, i);
     AddRun<kSlopes>(run, double(run.end - i), pixel, &sums);
     i = run.end;
   }
@@ -271,7 +279,7 @@ TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumSparse(const AxisOnMap<B, I>& box,
                                                    int64_t* pixel) {
   const int64_t end = bin.base + bin.count / 2;
   int64_t at = bin.base + i / 2;
-  SampleRun<B> run = RunFrom<kSlopes>(box, p, at, at + 1, false);
+  SampleRun<B> run = OneSample<kSlopes>(box, p, at);
   const bool is_upper = i % 2 != 0;
   *pixel = is_upper ? run.sample.hi : run.sample.lo;
   PixelSums sums;
@@ -283,7 +291,7 @@ TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumSparse(const AxisOnMap<B, I>& box,
   while (run.sample.lo <= *pixel) {
     AddRun<kSlopes>(run, 1.0, *pixel, &sums);
     if (++at == end) break;
-    run = RunFrom<kSlopes>(box, p, at, at + 1, false);
+    run = OneSample<kSlopes>(box, p, at);
   }
   return sums;
 }

@@ -94,6 +94,17 @@ TF_ROIALIGN_INLINE void SubtractFromBlock(W value, BlockSums<B>& sums) {
   for (int v = 0; v < B::vectors; ++v) sums[v] -= value;
 }
 
+// to = from, rounded to T.
+template <typename B, bool kStream, typename T>
+TF_ROIALIGN_INLINE void PackBlock(const Accumulator<T>* from, T* to) {
+  using L = Lanes<Accumulator<T>, B::lanes>;
+#pragma GCC unroll 16
+  for (int v = 0; v < B::vectors; ++v) {
+    Store<T, B::lanes, kStream>(L::Load(from + v * B::lanes),
+                                to + v * B::lanes);
+  }
+}
+
 // Rounds to T.
 template <typename B, bool kStream, typename T>
 TF_ROIALIGN_INLINE void StoreBlock(const BlockSums<B>& sums, T* to) {

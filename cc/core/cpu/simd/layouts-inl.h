@@ -22,9 +22,7 @@ TF_ROIALIGN_INLINE void PackAll(const Accumulator<T>* from, int64_t count,
                                 T* to) {
   ForEachBlock<T>(count, [&](auto block, int64_t i) {
     using B = decltype(block);
-    BlockSums<B> block_of_sums;
-    LoadBlock<B>(from + i, block_of_sums);
-    StoreBlock<B, kStream>(block_of_sums, to + i);
+    PackBlock<B, kStream>(from + i, to + i);
   });
 }
 

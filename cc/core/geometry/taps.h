@@ -149,7 +149,7 @@ TF_ROIALIGN_HOST_DEVICE_INLINE int SideOf(const AxisOnMap<B, I>& box, int64_t p,
 }
 
 struct PixelSums {
-  TapSums sums;
+  TapSums sums = {-0.0, -0.0, -0.0};  // adds nothing, not even a sign
   bool touched = false;
 };
 
@@ -234,7 +234,7 @@ inline constexpr bool kHasSlopes<SlopeTap<W>> = true;
 
 // Which taps a bin has. Where samples are dense, one for each pixel from `base`
 // on; where they are sparse (a fixed sampling_ratio on a large box), two for
-// each sample from `base` on.
+// each sample from `base` on, by ascending coordinate.
 struct BinTaps {
   int64_t base;
   int count;
@@ -252,10 +252,40 @@ TF_ROIALIGN_HOST_DEVICE_INLINE BinTaps FindBinTaps(const AxisOnMap<B, I>& box,
       Interpolate(SampleCoordinate(box.axis, p, inside.end - 1), box.length);
   const int64_t lo = Min(a.lo, b.lo);
   const int64_t span = Max(a.hi, b.hi) - lo + 1;
-  if (2 * inside.length() < span) {
-    return {inside.begin, static_cast<int>(2 * inside.length()), true};
+  const int64_t samples = inside.length();
+  if (2 * samples < span && samples <= kManySamples) {
+    const int64_t first = Min(Ascending(box.axis, inside.begin),
+                              Ascending(box.axis, inside.end - 1));
+    return {first, static_cast<int>(2 * samples), true};
   }
   return {lo, static_cast<int>(span), false};
+}
+
+// Tap `i` of a bin of sparse samples. Two of them may touch the same pixel
+// after all, at the map's edge or where coordinates are coarse: it has one tap,
+// that of the first.
+template <bool kSlopes, typename B, typename I>
+TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumSparse(const AxisOnMap<B, I>& box,
+                                                   int64_t p,
+                                                   const BinTaps& bin, int i,
+                                                   int64_t* pixel) {
+  const int64_t end = bin.base + bin.count / 2;
+  int64_t at = bin.base + i / 2;
+  SampleRun<B> run = RunFrom<kSlopes>(box, p, at, at + 1, false);
+  const bool is_upper = i % 2 != 0;
+  *pixel = is_upper ? run.sample.hi : run.sample.lo;
+  PixelSums sums;
+  if (is_upper && run.sample.hi == run.sample.lo) return sums;
+  if (at > bin.base &&
+      SideOf(box, p, Ascending(box.axis, at - 1), *pixel) == 0) {
+    return sums;
+  }
+  while (run.sample.lo <= *pixel) {
+    AddRun<kSlopes>(run, 1.0, *pixel, &sums);
+    if (++at == end) break;
+    run = RunFrom<kSlopes>(box, p, at, at + 1, false);
+  }
+  return sums;
 }
 
 // Tap `i` of bin `p`; none if i >= count.
@@ -269,12 +299,7 @@ TF_ROIALIGN_HOST_DEVICE_INLINE AnyTap TapAt(const AxisOnMap<B, I>& box,
   int64_t pixel = 0;
   if (i < bin.count) {
     if (bin.by_sample) {
-      const int64_t at = Ascending(box.axis, bin.base + i / 2);
-      const SampleRun<B> run = RunFrom<kSlopes>(box, p, at, at + 1, false);
-      pixel = i % 2 == 0 ? run.sample.lo : run.sample.hi;
-      if (i % 2 == 0 || run.sample.hi != run.sample.lo) {
-        AddRun<kSlopes>(run, 1.0, pixel, &sums);
-      }
+      sums = SumSparse<kSlopes>(box, p, bin, i, &pixel);
     } else {
       pixel = bin.base + i;
       sums = SumPixel<kSlopes>(box, p, pixel);

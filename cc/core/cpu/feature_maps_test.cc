@@ -133,7 +133,7 @@ bool TakesWindows(const Call<T, B>& call) {
   BoxTable<B> table;
   ExpectOk(table.Init(call.boxes(), call.sizes.batch, int(call.maps.size())));
   bool windows = false;
-  WithFeatures(call, [&](const FeatureMaps<const T>& maps) {
+  WithFeatures(call, nullptr, [&](const FeatureMaps<const T>& maps) {
     double pixels = 0;
     for (const auto& map : maps) {
       pixels += double(call.sizes.batch * map.pixels());

@@ -24,7 +24,7 @@ template <typename T, typename B>
 Call<T, B> SmallCall(int seed, Layout layout, bool aligned, int ratio,
                      int64_t channels) {
   return RandomCall<T, B>(seed, {{3, 4}, ratio, aligned, layout},
-                          {2, channels, 24}, {{9, 13, 0.5, 0.5}});
+                          {2, channels, 24}, {{9, 13, 0.5, 0.45}});
 }
 
 template <typename T, typename B>

@@ -74,8 +74,12 @@ void ShareWork(int64_t threads, const Schedule& schedule, int64_t units,
     return;
   }
   const auto blocks = std::make_shared<Blocks>(units, count, run);
-  for (int64_t i = 1; i < std::min(threads, count); ++i) {
-    schedule([blocks] { blocks->Work(); });
+  try {
+    for (int64_t i = 1; i < std::min(threads, count); ++i) {
+      schedule([blocks] { blocks->Work(); });
+    }
+  } catch (const std::bad_alloc&) {
+    // Fewer threads help. Those that do read `run`: it has to stay.
   }
   blocks->Work();
   blocks->Wait();

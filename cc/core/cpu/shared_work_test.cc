@@ -115,6 +115,21 @@ TEST(SharedWork, LackOfMemoryReachesTheCaller) {
   }
 }
 
+// A task that was given out before may still be at work: nobody may leave then.
+TEST(SharedWork, LackOfMemoryForATaskIsHelpThatDoesNotCome) {
+  for (int given : {0, 1, 2}) {
+    Threads pool;
+    const Schedule take = pool.schedule();
+    int left = given;
+    const Schedule limited = [&](std::function<void()> task) {
+      if (left-- == 0) throw std::bad_alloc();
+      take(std::move(task));
+    };
+    EXPECT_EQ(CountVisits(4, limited, 100, kDear), std::vector<int>(100, 1));
+    EXPECT_EQ(pool.count(), static_cast<size_t>(given));
+  }
+}
+
 TEST(SharedWork, NoOverflow) {
   int64_t seen = 0;
   const int64_t units = int64_t(1) << 62;

@@ -127,7 +127,7 @@ void ExpectSameTapsOfRandomAxes(uint64_t seed, int64_t axes, Seen* seen) {
 }
 
 TEST(TapsAgree, BitByBit) {
-  constexpr int64_t kAxes = 20000;
+  constexpr int64_t kAxes = 60000;
   Seen seen;
   for (int64_t seed = 0; seed < Seeds(); ++seed) {
 #define TF_ROIALIGN_EXPECT(B)                               \

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cc/core/base/parallel.h"
+#include "cc/core/base/status.h"
 #include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
@@ -152,39 +153,49 @@ Call<T, B> Only(Call<T, B> call, const std::vector<int64_t>& boxes) {
   return call;
 }
 
-// Calls run(feature maps) with the data of each map.
+// Calls run(feature maps) with the data of each map. Without `status`, success
+// is expected.
 template <typename T, typename Data, typename Run>
-void WithMaps(const std::vector<MapSize>& sizes, Data* data, const Run& run) {
+void WithMaps(const std::vector<MapSize>& sizes, Data* data, Status* status,
+              const Run& run) {
   std::vector<FeatureMap<T>> maps;
   for (size_t m = 0; m < sizes.size(); ++m) {
     maps.push_back({(*data)[m].data(), sizes[m].height, sizes[m].width,
                     sizes[m].scale_y, sizes[m].scale_x});
   }
-  ExpectOk(run(FeatureMaps<T>(maps.data(), static_cast<int>(maps.size()))));
+  Status result;
+  EXPECT_NO_THROW(
+      result = run(FeatureMaps<T>(maps.data(), static_cast<int>(maps.size()))));
+  if (status == nullptr) {
+    ExpectOk(result);
+  } else {
+    *status = result;
+  }
 }
 
 template <typename T, typename B, typename Run>
-void WithFeatures(const Call<T, B>& call, const Run& run) {
-  WithMaps<const T>(call.maps, &call.features, run);
+void WithFeatures(const Call<T, B>& call, Status* status, const Run& run) {
+  WithMaps<const T>(call.maps, &call.features, status, run);
 }
 
 // The gradient is not zero before: every element has to be written.
 template <typename T, typename B, typename Run>
 std::vector<std::vector<T>> MakeFeatureGrad(const Call<T, B>& call,
-                                            const Run& run) {
+                                            Status* status, const Run& run) {
   std::vector<std::vector<T>> grad;
   for (const std::vector<T>& features : call.features) {
     grad.emplace_back(features.size(), FromDouble<T>(77));
   }
-  WithMaps<T>(call.maps, &grad, run);
+  WithMaps<T>(call.maps, &grad, status, run);
   return grad;
 }
 
 template <typename T, typename B>
 std::vector<T> Forward(const Call<T, B>& call, SimdLevel level,
-                       const ParallelFor& threads = Serial) {
+                       const ParallelFor& threads = Serial,
+                       Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
-  WithFeatures(call, [&](const FeatureMaps<const T>& features) {
+  WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
     return RoiAlignForward({threads, level}, call.params, call.sizes,
                            call.boxes(), features, output.data());
   });
@@ -194,9 +205,10 @@ std::vector<T> Forward(const Call<T, B>& call, SimdLevel level,
 template <typename T, typename B>
 std::vector<T> ForwardQuantized(const Call<T, B>& call, float scale,
                                 int32_t zero_point, SimdLevel level,
-                                const ParallelFor& threads = Serial) {
+                                const ParallelFor& threads = Serial,
+                                Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), T(77));
-  WithFeatures(call, [&](const FeatureMaps<const T>& features) {
+  WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
     return RoiAlignForwardQuantized({threads, level}, call.params, call.sizes,
                                     call.boxes(), scale, zero_point, features,
                                     output.data());
@@ -207,8 +219,9 @@ std::vector<T> ForwardQuantized(const Call<T, B>& call, float scale,
 // Of each map.
 template <typename T, typename B>
 std::vector<std::vector<T>> FeatureGrad(const Call<T, B>& call, SimdLevel level,
-                                        const ParallelFor& threads = Serial) {
-  return MakeFeatureGrad(call, [&](const FeatureMaps<T>& grad) {
+                                        const ParallelFor& threads = Serial,
+                                        Status* status = nullptr) {
+  return MakeFeatureGrad(call, status, [&](const FeatureMaps<T>& grad) {
     return RoiAlignFeatureGrad({threads, level}, call.params, call.sizes,
                                call.boxes(), call.grad_output.data(), grad);
   });
@@ -216,9 +229,10 @@ std::vector<std::vector<T>> FeatureGrad(const Call<T, B>& call, SimdLevel level,
 
 template <typename T, typename B>
 std::vector<B> BoxGrad(const Call<T, B>& call, SimdLevel level,
-                       const ParallelFor& threads = Serial) {
+                       const ParallelFor& threads = Serial,
+                       Status* status = nullptr) {
   std::vector<B> grad(call.rows.size(), B(77));
-  WithFeatures(call, [&](const FeatureMaps<const T>& features) {
+  WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
     return RoiAlignBoxGrad({threads, level}, call.params, call.sizes,
                            call.boxes(), features, call.grad_output.data(),
                            grad.data());
@@ -228,9 +242,10 @@ std::vector<B> BoxGrad(const Call<T, B>& call, SimdLevel level,
 
 template <typename T, typename B>
 std::vector<T> BoxTangent(const Call<T, B>& call, SimdLevel level,
-                          const ParallelFor& threads = Serial) {
+                          const ParallelFor& threads = Serial,
+                          Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
-  WithFeatures(call, [&](const FeatureMaps<const T>& features) {
+  WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
     return RoiAlignBoxTangent({threads, level}, call.params, call.sizes,
                               call.boxes(), call.direction.data(), features,
                               output.data());
@@ -240,14 +255,50 @@ std::vector<T> BoxTangent(const Call<T, B>& call, SimdLevel level,
 
 // Of each map.
 template <typename T, typename B>
-std::vector<std::vector<T>> BoxTangentGrad(
-    const Call<T, B>& call, SimdLevel level,
-    const ParallelFor& threads = Serial) {
-  return MakeFeatureGrad(call, [&](const FeatureMaps<T>& grad) {
+std::vector<std::vector<T>> BoxTangentGrad(const Call<T, B>& call,
+                                           SimdLevel level,
+                                           const ParallelFor& threads = Serial,
+                                           Status* status = nullptr) {
+  return MakeFeatureGrad(call, status, [&](const FeatureMaps<T>& grad) {
     return RoiAlignBoxTangentGrad({threads, level}, call.params, call.sizes,
                                   call.boxes(), call.direction.data(),
                                   call.grad_output.data(), grad);
   });
+}
+
+// Calls visit(name, run) for every function of the core; run(threads) says what
+// it returns. The two calls are alike but for their dtype.
+template <typename B, typename Visit>
+void ForEachFunction(const Call<float, B>& call, const Call<int8_t, B>& codes,
+                     const Visit& visit) {
+  const SimdLevel level = CurrentSimdLevel();
+  const auto visit_function = [&](const char* name, const auto& function) {
+    visit(name, [&](const ParallelFor& threads) {
+      Status status;
+      function(threads, &status);
+      return status;
+    });
+  };
+  using Threads = const ParallelFor&;
+  visit_function("forward", [&](Threads threads, Status* status) {
+    Forward(call, level, threads, status);
+  });
+  visit_function("forward of codes", [&](Threads threads, Status* status) {
+    ForwardQuantized(codes, 0.5f, 3, level, threads, status);
+  });
+  visit_function("feature gradient", [&](Threads threads, Status* status) {
+    FeatureGrad(call, level, threads, status);
+  });
+  visit_function("box gradient", [&](Threads threads, Status* status) {
+    BoxGrad(call, level, threads, status);
+  });
+  visit_function("box tangent", [&](Threads threads, Status* status) {
+    BoxTangent(call, level, threads, status);
+  });
+  visit_function("box tangent's gradient",
+                 [&](Threads threads, Status* status) {
+                   BoxTangentGrad(call, level, threads, status);
+                 });
 }
 
 }  // namespace tf_roialign

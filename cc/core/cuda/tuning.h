@@ -19,10 +19,13 @@ constexpr int kBlockThreads = 128;
 // Of the one that groups an image's boxes; 1024 would take a quarter of the
 // rounds. Unmeasured.
 constexpr int kGroupingThreads = 256;
-// Blocks that a multiprocessor should hold of the forward with 8 channels a
-// thread (16-bit features): 80 registers then. 0 elsewhere: as the compiler
-// likes.
+// Blocks that a multiprocessor should hold, which bounds the registers of a
+// thread; where none is named, as the compiler likes. Of the forward with 8
+// channels a thread (16-bit features): 80 registers. Of that with 4 (float32)
+// and a sampling_ratio of 2: 64, where the compiler takes 72 and spills as
+// much. The time is unmeasured.
 constexpr int kMinWideForwardBlocks = 6;
+constexpr int kMinTwoSampleForwardBlocks = 8;
 // Blocks that keep the largest devices busy for several rounds. Unmeasured.
 constexpr int64_t kEnoughBlocks = 2048;
 // Blocks of one launch: CUDA takes 2^31 - 1.
@@ -64,7 +67,7 @@ constexpr int kTileChannels = 8;
 constexpr int kNhwcTileEntries = 768;
 constexpr int kNchwTileEntries = 1024;
 // A tile of channels first is a line of 16 pixels, 64 bytes of float, and the
-// one below.
+// one below. Unmeasured.
 constexpr int kNchwTileWidthLog2 = 4;
 constexpr int kNchwTileHeightLog2 = 1;
 // Loads under way a thread. Unmeasured.

@@ -176,10 +176,20 @@ TF_ROIALIGN_HOST_DEVICE_INLINE void AddRun(const SampleRun<B>& run,
 // Bins of up to this many samples are looked at sample by sample. Unmeasured.
 constexpr int64_t kFewSamples = 4;
 
-// The weight of `pixel` in bin `p`, times the number of samples.
+// Whether bin `p` has many samples inside the map.
+template <typename B, typename I>
+TF_ROIALIGN_HOST_DEVICE_INLINE bool HasManySamples(const AxisOnMap<B, I>& box,
+                                                   int64_t p) {
+  return box.axis.grid > kManySamples &&
+         InsideSamples(box.axis, p, box.length).length() > kManySamples;
+}
+
+// The weight of `pixel` in bin `p`, times the number of samples. `many`: what
+// HasManySamples says of the bin.
 template <bool kSlopes, typename B, typename I>
 TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumPixel(const AxisOnMap<B, I>& box,
-                                                  int64_t p, int64_t pixel) {
+                                                  int64_t p, int64_t pixel,
+                                                  bool many) {
   const Axis<B>& axis = box.axis;
   PixelSums sums;
   if (axis.grid <= 0) return sums;
@@ -204,8 +214,6 @@ TF_ROIALIGN_HOST_DEVICE_INLINE PixelSums SumPixel(const AxisOnMap<B, I>& box,
       }
     }
   }
-  const bool many = axis.grid > kManySamples &&
-                    InsideSamples(axis, p, box.length).length() > kManySamples;
   for (int64_t i = begin; i < end;) {
     if (!IsInside(SampleCoordinate(axis, p, Ascending(axis, i)), box.length)) {
       ++i;
@@ -247,13 +255,14 @@ struct BinTaps {
   int64_t base;
   int count;
   bool by_sample;
+  bool many;  // HasManySamples
 };
 
 template <typename B, typename I>
 TF_ROIALIGN_HOST_DEVICE_INLINE BinTaps FindBinTaps(const AxisOnMap<B, I>& box,
                                                    int64_t p) {
   const Span inside = InsideSamples(box.axis, p, box.length);
-  if (inside.empty()) return {0, 0, false};
+  if (inside.empty()) return {0, 0, false, false};
   const LinearSample<B> a =
       Interpolate(SampleCoordinate(box.axis, p, inside.begin), box.length);
   const LinearSample<B> b =
@@ -261,12 +270,13 @@ TF_ROIALIGN_HOST_DEVICE_INLINE BinTaps FindBinTaps(const AxisOnMap<B, I>& box,
   const int64_t lo = Min(a.lo, b.lo);
   const int64_t span = Max(a.hi, b.hi) - lo + 1;
   const int64_t samples = inside.length();
-  if (2 * samples < span && samples <= kManySamples) {
+  const bool many = samples > kManySamples;
+  if (2 * samples < span && !many) {
     const int64_t first = Min(Ascending(box.axis, inside.begin),
                               Ascending(box.axis, inside.end - 1));
-    return {first, static_cast<int>(2 * samples), true};
+    return {first, static_cast<int>(2 * samples), true, false};
   }
-  return {lo, static_cast<int>(span), false};
+  return {lo, static_cast<int>(span), false, many};
 }
 
 // Tap `i` of a bin of sparse samples. Two of them may touch the same pixel
@@ -310,7 +320,7 @@ TF_ROIALIGN_HOST_DEVICE_INLINE AnyTap TapAt(const AxisOnMap<B, I>& box,
       sums = SumSparse<kSlopes>(box, p, bin, i, &pixel);
     } else {
       pixel = bin.base + i;
-      sums = SumPixel<kSlopes>(box, p, pixel);
+      sums = SumPixel<kSlopes>(box, p, pixel, bin.many);
     }
   }
   SetTap(static_cast<int>(pixel), sums, ShareOfSample(box.axis), &tap);

@@ -1,5 +1,5 @@
-// The inner loops on CPU: one box, all its channels. cpu_kernels-inl.h is
-// compiled once for each SIMD level; this is what a level offers.
+// The inner loops on CPU: one box, all its channels. one_level.cc is compiled
+// once for each SIMD level; this is what a level offers.
 
 #ifndef TF_ROIALIGN_CC_CORE_CPU_SIMD_KERNELS_H_
 #define TF_ROIALIGN_CC_CORE_CPU_SIMD_KERNELS_H_
@@ -95,7 +95,7 @@ struct CpuKernels {
 template <typename T>
 const CpuKernels<T>& GetCpuKernels(SimdLevel level);
 
-// Defined by cpu_kernels-inl.h for each T, once a level.
+// Defined by one_level.cc for each T, once a level.
 #define TF_ROIALIGN_DECLARE_LEVEL(level) \
   namespace level {                      \
   template <typename T>                  \

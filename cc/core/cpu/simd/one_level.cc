@@ -15,7 +15,7 @@ namespace TF_ROIALIGN_LEVEL {
 namespace {
 
 template <typename T>
-CpuKernels<T> MakeKernels() {
+constexpr CpuKernels<T> MakeKernels() {
   CpuKernels<T> kernels = {};
   kernels.forward = Forward<T>;
   kernels.channels_last = ChannelsLast<T>;
@@ -33,7 +33,7 @@ CpuKernels<T> MakeKernels() {
 
 template <typename T>
 const CpuKernels<T>& Kernels() {
-  static const CpuKernels<T> kernels = MakeKernels<T>();
+  static constexpr CpuKernels<T> kernels = MakeKernels<T>();
   return kernels;
 }
 

@@ -74,12 +74,12 @@ struct BoxGradNhwc {
     int64_t* image = shared.Take<int64_t>(1);
     BoxSums* reduced = shared.Take<BoxSums>(kThreads);
     Taps taps(&shared, y_capacity, x_capacity);
+    const BoxOnMap box(problem, k);
     if (ThreadIndex() == 0) {
-      *image = MeaningfulImage(problem, k);
+      *image = box.MeaningfulImage();
     }
     SyncThreads();
-    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
-    const int64_t row_stride = int64_t(device_map.width) * problem.channels;
+    const int64_t row_stride = int64_t(box.map().width) * problem.channels;
     BoxSums sums;
     const T* const in = grad_output + (k * problem.bins() +
                                        int64_t(p) * problem.pooled_width()) *
@@ -87,16 +87,16 @@ struct BoxGradNhwc {
     for (int q = 0; *image >= 0 && q < problem.pooled_width();
          q += kBinsInHand) {
       const int bins = Min(kBinsInHand, problem.pooled_width() - q);
-      taps.Count(problem, k, p, 1, q, bins, kThreads);
+      taps.Count(box, p, 1, q, bins, kThreads);
       const T* const map =
-          device_map.As<const T>() + *image * device_map.height * row_stride;
+          box.map().As<const T>() + *image * box.map().height * row_stride;
       // In pieces where the lists do not fit: sums are sums.
       const int y_all = taps.y.begin(1), x_all = taps.x.begin(bins);
       for (int y = 0; y < y_all; y += y_capacity) {
         const int y_to = Min(y_all, y + y_capacity);
         for (int x = 0; x < x_all; x += x_capacity) {
           const int x_to = Min(x_all, x + x_capacity);
-          taps.Make(problem, k, p, 1, q, bins, y, y_to, x, x_to, kThreads);
+          taps.Make(box, p, 1, q, bins, y, y_to, x, x_to, kThreads);
           AddBins(taps, map, row_stride, in + int64_t(q) * problem.channels,
                   y_to - y, bins, x, x_to, &sums);
           SyncThreads();
@@ -199,11 +199,11 @@ struct BoxGradNchw {
     int64_t* image = shared.Take<int64_t>(1);
     BoxSums* reduced = shared.Take<BoxSums>(kThreads);
     Taps taps(&shared, y_capacity, x_capacity);
+    const BoxOnMap box(problem, k);
     if (ThreadIndex() == 0) {
-      *image = MeaningfulImage(problem, k);
+      *image = box.MeaningfulImage();
     }
     SyncThreads();
-    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
     BoxSums sums;
     const T* const in =
         grad_output + (k * problem.channels + c) * problem.bins();
@@ -212,17 +212,17 @@ struct BoxGradNchw {
       const int rows = Min(kBinsInHand, problem.pooled_height() - p);
       for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
         const int bins = Min(kBinsInHand, problem.pooled_width() - q);
-        taps.Count(problem, k, p, rows, q, bins, kThreads);
+        taps.Count(box, p, rows, q, bins, kThreads);
         const T* const map =
-            device_map.As<const T>() +
-            (*image * problem.channels + c) * device_map.pixels();
+            box.map().As<const T>() +
+            (*image * problem.channels + c) * box.map().pixels();
         const int y_all = taps.y.begin(rows), x_all = taps.x.begin(bins);
         for (int y = 0; y < y_all; y += y_capacity) {
           const int y_to = Min(y_all, y + y_capacity);
           for (int x = 0; x < x_all; x += x_capacity) {
             const int x_to = Min(x_all, x + x_capacity);
-            taps.Make(problem, k, p, rows, q, bins, y, y_to, x, x_to, kThreads);
-            AddColumns(taps, map, device_map, in, channels, p, rows, q, bins, y,
+            taps.Make(box, p, rows, q, bins, y, y_to, x, x_to, kThreads);
+            AddColumns(taps, map, box.map(), in, channels, p, rows, q, bins, y,
                        y_to, x, x_to, &sums);
             SyncThreads();
           }
@@ -330,7 +330,7 @@ struct FinishBoxGrad {
       sums.x2 += part.x2;
       sums.y2 += part.y2;
     }
-    if (MeaningfulImageOf<B>(problem, k) < 0) {
+    if (BoxOnMap(problem, k).MeaningfulImageAs<B>() < 0) {
       sums.x1 = sums.y1 = sums.x2 = sums.y2 = NAN;
     }
     const double grad[kCoordinates] = {sums.x1, sums.y1, sums.x2, sums.y2};

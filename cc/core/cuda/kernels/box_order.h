@@ -59,16 +59,16 @@ struct FindBoxPixels {
  private:
   template <typename B>
   TF_ROIALIGN_DEVICE void Find(int64_t k) const {
-    const int64_t image = MeaningfulImageOf<B>(problem, k);
+    const BoxOnMap box(problem, k);
+    const int64_t image = box.MeaningfulImageAs<B>();
     groups[k] = -1;
     pixels[k] = {0, 0, 0, 0};
     if (image < 0) return;
-    const AxisOnMap<B, int> y = AxisOfBoxY<B>(problem, k);
-    const AxisOnMap<B, int> x = AxisOfBoxX<B>(problem, k);
+    const AxisOnMap<B, int> y = box.AxisY<B>();
+    const AxisOnMap<B, int> x = box.AxisX<B>();
     const Span rows = TouchedPixels(y.axis, y.pooled, y.length);
     const Span columns = TouchedPixels(x.axis, x.pooled, x.length);
-    const int map = MapOfBox(problem.BoxesAs<B>(), k, problem.map_count);
-    groups[k] = static_cast<int>(GroupOf(problem, map, image));
+    groups[k] = static_cast<int>(GroupOf(problem, box.map_index(), image));
     pixels[k] = {static_cast<int>(rows.begin), static_cast<int>(rows.end),
                  static_cast<int>(columns.begin),
                  static_cast<int>(columns.end)};

@@ -56,8 +56,9 @@ struct ForwardNchw {
     int64_t* image = shared.Take<int64_t>(1);
     Taps taps(&shared, y_capacity, x_capacity);
 
+    const BoxOnMap box(problem, k);
     if (ThreadIndex() == 0) {
-      *image = MeaningfulImage(problem, k);
+      *image = box.MeaningfulImage();
     }
     SyncThreads();
     T* const out = output + (k * problem.channels + c) * problem.bins();
@@ -70,17 +71,16 @@ struct ForwardNchw {
       }
       return;
     }
-    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
     const Planes map = {
-        device_map.As<const T>() +
-            (*image * problem.channels + c) * device_map.pixels(),
-        device_map.width, device_map.pixels()};
+        box.map().As<const T>() +
+            (*image * problem.channels + c) * box.map().pixels(),
+        box.map().width, box.map().pixels()};
     const int rows = lists_fit ? kBinsInHand : 1;
     const int bins =
         lists_fit ? kBinsInHand : Max(1, kThreads / block_channels);
     for (int p = 0; p < problem.pooled_height(); p += rows) {
       for (int q = 0; q < problem.pooled_width(); q += bins) {
-        Pass(map, channels, k, p, Min(rows, problem.pooled_height() - p), q,
+        Pass(map, channels, box, p, Min(rows, problem.pooled_height() - p), q,
              Min(bins, problem.pooled_width() - q), columns, &taps, out);
       }
     }
@@ -95,14 +95,14 @@ struct ForwardNchw {
   };
 
   // Bin rows [p, p + rows) and bins [q, q + bins).
-  TF_ROIALIGN_DEVICE void Pass(const Planes& map, int channels, int64_t k,
-                               int p, int rows, int q, int bins, W* columns,
-                               Taps* taps, T* out) const {
-    taps->Count(problem, k, p, rows, q, bins, kThreads);
+  TF_ROIALIGN_DEVICE void Pass(const Planes& map, int channels,
+                               const BoxOnMap& box, int p, int rows, int q,
+                               int bins, W* columns, Taps* taps, T* out) const {
+    taps->Count(box, p, rows, q, bins, kThreads);
     const int y_all = taps->y.begin(rows), x_all = taps->x.begin(bins);
     W sum = W(0);  // of this thread's one output, unless lists_fit
     if (lists_fit) {
-      taps->Make(problem, k, p, rows, q, bins, 0, y_all, 0, x_all, kThreads);
+      taps->Make(box, p, rows, q, bins, 0, y_all, 0, x_all, kThreads);
       const int at_once =
           x_all == 0
               ? rows
@@ -121,7 +121,7 @@ struct ForwardNchw {
       const int y_to = Min(y_all, y + y_capacity);
       for (int x = 0; x < x_all; x += x_capacity) {
         const int x_to = Min(x_all, x + x_capacity);
-        taps->Make(problem, k, p, rows, q, bins, y, y_to, x, x_to, kThreads);
+        taps->Make(box, p, rows, q, bins, y, y_to, x, x_to, kThreads);
         SumColumns(*taps, map, channels, 0, 1, y, y_to, x_to - x, columns);
         SyncThreads();
         SumBins<true>(*taps, channels, p, 1, q, bins, x, x_to, columns, out,

@@ -24,7 +24,10 @@ struct ForwardNhwc {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<Tap<W>>;
   static constexpr int kThreads = kBlockThreads;
-  static constexpr int kMinBlocks = V >= 8 ? kMinWideForwardBlocks : 0;
+  static constexpr int kMinBlocks = V >= 8 ? kMinWideForwardBlocks
+                                    : V == 4 && kRatio2
+                                        ? kMinTwoSampleForwardBlocks
+                                        : 0;
 
   Problem problem;
   T* output;
@@ -45,11 +48,10 @@ struct ForwardNhwc {
     SharedPieces shared;
     int64_t* image = shared.Take<int64_t>(1);
     Taps taps(&shared, y_capacity, x_capacity);
+    const BoxOnMap box(problem, k);
     if (ThreadIndex() == kThreads / 2) {
-      *image = MeaningfulImage(problem, k);
+      *image = box.MeaningfulImage();
     }
-    const DeviceMap& device_map = DeviceMapOfBox(problem, k);
-    const int64_t row_stride = int64_t(device_map.width) * problem.channels;
     T* const out =
         output + (k * problem.bins() + int64_t(p) * problem.pooled_width()) *
                      problem.channels;
@@ -57,29 +59,29 @@ struct ForwardNhwc {
       const int bins = Min(kBinsInHand, problem.pooled_width() - q);
       if (kRatio2) {
         if (problem.boxes_are_double) {
-          MakeTwoSampleTaps<double>(k, p, q, bins, &taps);
+          MakeTwoSampleTaps<double>(box, p, q, bins, &taps);
         } else {
-          MakeTwoSampleTaps<float>(k, p, q, bins, &taps);
+          MakeTwoSampleTaps<float>(box, p, q, bins, &taps);
         }
         SyncThreads();
       } else {
-        taps.Count(problem, k, p, 1, q, bins, kThreads);
+        taps.Count(box, p, 1, q, bins, kThreads);
       }
       if (*image < 0) {
         StoreNaN(out, q, bins);
         continue;  // nothing but a barrier lies between here and the next q
       }
-      const T* const map =
-          device_map.As<const T>() + *image * device_map.height * row_stride;
+      const T* const map = box.map().As<const T>() +
+                           *image * box.map().pixels() * problem.channels;
       const int y_end = kRatio2 ? kTapGroup : taps.y.begin(1);
       const int x_end = kRatio2 ? kTapGroup * bins : taps.x.begin(bins);
       if (kRatio2 || (y_end <= y_capacity && x_end <= x_capacity)) {
         if (!kRatio2) {
-          taps.Make(problem, k, p, 1, q, bins, 0, y_end, 0, x_end, kThreads);
+          taps.Make(box, p, 1, q, bins, 0, y_end, 0, x_end, kThreads);
         }
-        PoolBins(taps, map, row_stride, y_end, q, bins, out);
+        PoolBins(taps, map, box, y_end, q, bins, out);
       } else {
-        PoolInPieces(&taps, map, row_stride, k, p, q, bins, out);
+        PoolInPieces(&taps, map, box, p, q, bins, out);
       }
       SyncThreads();
     }
@@ -91,14 +93,14 @@ struct ForwardNhwc {
   TF_ROIALIGN_DEVICE int groups() const { return kThreads / lanes; }
 
   template <typename B>
-  TF_ROIALIGN_DEVICE void MakeTwoSampleTaps(int64_t k, int p, int q, int bins,
-                                            Taps* taps) const {
+  TF_ROIALIGN_DEVICE void MakeTwoSampleTaps(const BoxOnMap& box, int p, int q,
+                                            int bins, Taps* taps) const {
     const int thread = ThreadIndex();
     if (thread < bins) {
-      TwoSampleTaps(AxisOfBoxX<B>(problem, k), q + thread,
+      TwoSampleTaps(box.AxisX<B>(), q + thread,
                     taps->x.taps() + kTapGroup * thread);
     } else if (thread == kThreads / 4 * 3) {
-      TwoSampleTaps(AxisOfBoxY<B>(problem, k), p, taps->y.taps());
+      TwoSampleTaps(box.AxisY<B>(), p, taps->y.taps());
     }
   }
 
@@ -116,8 +118,9 @@ struct ForwardNhwc {
   // Adds the taps y [0, y_end) times x [x_begin, x_end) to `sum`. Two rows and
   // kTapGroup pixels are loaded at a time.
   TF_ROIALIGN_DEVICE void AddTaps(const Taps& taps, const T* map,
-                                  int64_t row_stride, int y_end, int x_begin,
+                                  const BoxOnMap& box, int y_end, int x_begin,
                                   int x_end, Sums<W, V>* sum) const {
+    const int64_t row_stride = int64_t(box.map().width) * problem.channels;
     for (int y = 0; y < y_end; y += 2) {
       const Tap<W> tap0 = taps.y.tap(y), tap1 = taps.y.tap(y + 1);
       if (tap0.pixel < 0 && tap1.pixel < 0) continue;
@@ -155,7 +158,7 @@ struct ForwardNhwc {
   }
 
   TF_ROIALIGN_DEVICE void PoolBins(const Taps& taps, const T* map,
-                                   int64_t row_stride, int y_end, int q,
+                                   const BoxOnMap& box, int y_end, int q,
                                    int bins, T* out) const {
     for (int i = group(); i < bins; i += groups()) {
       const int begin = kRatio2 ? kTapGroup * i : taps.x.begin(i);
@@ -163,7 +166,7 @@ struct ForwardNhwc {
       for (int c = lane() * V; c < problem.channels; c += lanes * V) {
         Sums<W, V> sum;
         sum.Clear();
-        AddTaps(taps, map + c, row_stride, y_end, begin, end, &sum);
+        AddTaps(taps, map + c, box, y_end, begin, end, &sum);
         sum.StoreTo(out + int64_t(q + i) * problem.channels + c);
       }
     }
@@ -173,8 +176,8 @@ struct ForwardNhwc {
   // made again piece by piece. All threads help with the lists; the first group
   // pools.
   TF_ROIALIGN_DEVICE void PoolInPieces(Taps* taps, const T* map,
-                                       int64_t row_stride, int64_t k, int p,
-                                       int q, int bins, T* out) const {
+                                       const BoxOnMap& box, int p, int q,
+                                       int bins, T* out) const {
     for (int i = 0; i < bins; ++i) {
       for (int c0 = 0; c0 < problem.channels; c0 += lanes * V) {
         const int c = c0 + lane() * V;
@@ -187,9 +190,10 @@ struct ForwardNhwc {
           for (int x = taps->x.begin(i); x < taps->x.begin(i + 1);
                x += x_capacity) {
             const int x_to = Min(taps->x.begin(i + 1), x + x_capacity);
-            taps->Make(problem, k, p, 1, q, bins, y, y_to, x, x_to, kThreads);
-            if (mine)
-              AddTaps(*taps, map + c, row_stride, y_to - y, 0, x_to - x, &sum);
+            taps->Make(box, p, 1, q, bins, y, y_to, x, x_to, kThreads);
+            if (mine) {
+              AddTaps(*taps, map + c, box, y_to - y, 0, x_to - x, &sum);
+            }
             SyncThreads();
           }
         }

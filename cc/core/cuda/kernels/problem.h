@@ -69,46 +69,56 @@ struct Problem : Params {
   }
 };
 
-// The map of box k; any, if the box has no meaning.
-TF_ROIALIGN_DEVICE const DeviceMap& DeviceMapOfBox(const Problem& problem,
-                                                   int64_t k) {
-  if (problem.map_indices == nullptr) return problem.maps[0];
-  return problem
-      .maps[Max(0, MapOfBox(problem.BoxesAs<float>(), k, problem.map_count))];
-}
+// A box and the map that it reads, which is looked up once.
+class BoxOnMap {
+ public:
+  TF_ROIALIGN_DEVICE BoxOnMap(const Problem& problem, int64_t k)
+      : problem_(problem),
+        k_(k),
+        map_index_(MapOfBox(problem.BoxesAs<float>(), k, problem.map_count)) {}
 
-template <typename B>
-TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisOfBoxY(const Problem& problem,
-                                                int64_t k) {
-  const DeviceMap& map = DeviceMapOfBox(problem, k);
-  return {BoxAxisY(problem, map, problem.BoxesAs<B>().coordinates(k)),
-          problem.pooled_height(), map.height, static_cast<B>(map.scale_y)};
-}
+  TF_ROIALIGN_DEVICE const Problem& problem() const { return problem_; }
+  // Any, if the box has no meaning.
+  TF_ROIALIGN_DEVICE const DeviceMap& map() const {
+    return problem_.maps[Max(0, map_index_)];
+  }
+  TF_ROIALIGN_DEVICE int map_index() const { return map_index_; }
 
-template <typename B>
-TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisOfBoxX(const Problem& problem,
-                                                int64_t k) {
-  const DeviceMap& map = DeviceMapOfBox(problem, k);
-  return {BoxAxisX(problem, map, problem.BoxesAs<B>().coordinates(k)),
-          problem.pooled_width(), map.width, static_cast<B>(map.scale_x)};
-}
+  template <typename B>
+  TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisY() const {
+    return {BoxAxisY(problem_, map(), coordinates<B>()),
+            problem_.pooled_height(), map().height,
+            static_cast<B>(map().scale_y)};
+  }
+  template <typename B>
+  TF_ROIALIGN_DEVICE AxisOnMap<B, int> AxisX() const {
+    return {BoxAxisX(problem_, map(), coordinates<B>()),
+            problem_.pooled_width(), map().width,
+            static_cast<B>(map().scale_x)};
+  }
 
-// The image of box k, or -1 where the box has no meaning.
-template <typename B>
-TF_ROIALIGN_DEVICE int64_t MeaningfulImageOf(const Problem& problem,
-                                             int64_t k) {
-  const Boxes<B> boxes = problem.BoxesAs<B>();
-  const int map = MapOfBox(boxes, k, problem.map_count);
-  if (map < 0 || problem.maps[map].pixels() == 0) return -1;
-  const bool finite =
-      MakeBoxAxes(problem, problem.maps[map], boxes.coordinates(k)).finite();
-  return finite ? ImageOfBox(boxes, k, problem.batch) : -1;
-}
+  // The box's image, or -1 where the box has no meaning.
+  template <typename B>
+  TF_ROIALIGN_DEVICE int64_t MeaningfulImageAs() const {
+    if (map_index_ < 0 || map().height == 0 || map().width == 0) return -1;
+    const bool finite = MakeBoxAxes(problem_, map(), coordinates<B>()).finite();
+    return finite ? ImageOfBox(problem_.BoxesAs<B>(), k_, problem_.batch) : -1;
+  }
+  TF_ROIALIGN_DEVICE int64_t MeaningfulImage() const {
+    return problem_.boxes_are_double ? MeaningfulImageAs<double>()
+                                     : MeaningfulImageAs<float>();
+  }
 
-TF_ROIALIGN_DEVICE int64_t MeaningfulImage(const Problem& problem, int64_t k) {
-  return problem.boxes_are_double ? MeaningfulImageOf<double>(problem, k)
-                                  : MeaningfulImageOf<float>(problem, k);
-}
+ private:
+  template <typename B>
+  TF_ROIALIGN_DEVICE const B* coordinates() const {
+    return problem_.BoxesAs<B>().coordinates(k_);
+  }
+
+  const Problem& problem_;
+  int64_t k_;
+  int map_index_;
+};
 
 }  // namespace cuda
 }  // namespace tf_roialign

@@ -112,12 +112,12 @@ struct BoxTapLists {
       : y(shared, y_capacity), x(shared, x_capacity) {}
 
   // Counts and places; ends with a barrier.
-  TF_ROIALIGN_DEVICE void Count(const Problem& problem, int64_t k, int p,
-                                int rows, int q, int columns, int threads) {
-    if (problem.boxes_are_double) {
-      CountAs<double>(problem, k, p, rows, q, columns, threads);
+  TF_ROIALIGN_DEVICE void Count(const BoxOnMap& box, int p, int rows, int q,
+                                int columns, int threads) {
+    if (box.problem().boxes_are_double) {
+      CountAs<double>(box, p, rows, q, columns, threads);
     } else {
-      CountAs<float>(problem, k, p, rows, q, columns, threads);
+      CountAs<float>(box, p, rows, q, columns, threads);
     }
     SyncThreads();
     y.Place(rows, ThreadIndex(), threads);
@@ -126,45 +126,46 @@ struct BoxTapLists {
   }
 
   // Makes entries [y_from, y_to) and [x_from, x_to); ends with a barrier.
-  TF_ROIALIGN_DEVICE void Make(const Problem& problem, int64_t k, int p,
-                               int rows, int q, int columns, int y_from,
-                               int y_to, int x_from, int x_to, int threads) {
-    if (problem.boxes_are_double) {
-      MakeAs<double>(problem, k, p, rows, q, columns, y_from, y_to, x_from,
-                     x_to, threads);
+  TF_ROIALIGN_DEVICE void Make(const BoxOnMap& box, int p, int rows, int q,
+                               int columns, int y_from, int y_to, int x_from,
+                               int x_to, int threads) {
+    if (box.problem().boxes_are_double) {
+      MakeAs<double>(box, p, rows, q, columns, y_from, y_to, x_from, x_to,
+                     threads);
     } else {
-      MakeAs<float>(problem, k, p, rows, q, columns, y_from, y_to, x_from, x_to,
+      MakeAs<float>(box, p, rows, q, columns, y_from, y_to, x_from, x_to,
                     threads);
     }
     SyncThreads();
   }
 
  private:
-  template <typename B>
-  TF_ROIALIGN_DEVICE void CountAs(const Problem& problem, int64_t k, int p,
-                                  int rows, int q, int columns, int threads) {
-    const int half = threads / 2, lane = ThreadIndex() % half;
-    if (ThreadIndex() < half) {
-      if (lane < rows) {
-        y.Count(AxisOfBoxY<B>(problem, k), p, rows, lane, half);
-      }
-    } else if (lane < columns) {
-      x.Count(AxisOfBoxX<B>(problem, k), q, columns, lane, half);
-    }
+  // Chosen before taps are made, so that their code is there once for both.
+  TF_ROIALIGN_DEVICE TapList<AnyTap> ListOf(bool is_y) const {
+    return is_y ? y : x;
   }
 
   template <typename B>
-  TF_ROIALIGN_DEVICE void MakeAs(const Problem& problem, int64_t k, int p,
-                                 int rows, int q, int columns, int y_from,
-                                 int y_to, int x_from, int x_to, int threads) {
+  TF_ROIALIGN_DEVICE void CountAs(const BoxOnMap& box, int p, int rows, int q,
+                                  int columns, int threads) {
     const int half = threads / 2, lane = ThreadIndex() % half;
-    if (ThreadIndex() < half) {
-      if (y_from + lane < y_to) {
-        y.Make(AxisOfBoxY<B>(problem, k), p, rows, y_from, y_to, lane, half);
-      }
-    } else if (x_from + lane < x_to) {
-      x.Make(AxisOfBoxX<B>(problem, k), q, columns, x_from, x_to, lane, half);
-    }
+    const bool is_y = ThreadIndex() < half;
+    const int bins = is_y ? rows : columns;
+    if (lane >= bins) return;
+    ListOf(is_y).Count(is_y ? box.AxisY<B>() : box.AxisX<B>(), is_y ? p : q,
+                       bins, lane, half);
+  }
+
+  template <typename B>
+  TF_ROIALIGN_DEVICE void MakeAs(const BoxOnMap& box, int p, int rows, int q,
+                                 int columns, int y_from, int y_to, int x_from,
+                                 int x_to, int threads) {
+    const int half = threads / 2, lane = ThreadIndex() % half;
+    const bool is_y = ThreadIndex() < half;
+    const int from = is_y ? y_from : x_from, to = is_y ? y_to : x_to;
+    if (from + lane >= to) return;
+    ListOf(is_y).Make(is_y ? box.AxisY<B>() : box.AxisX<B>(), is_y ? p : q,
+                      is_y ? rows : columns, from, to, lane, half);
   }
 };
 

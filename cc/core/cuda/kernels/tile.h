@@ -66,7 +66,8 @@ TF_ROIALIGN_DEVICE_CALL void MakeRecord(AxisCorners<B> corners,
   uint32_t touched = 0;
   for (int i = 0; i < Min(record->count, kKeptWeights); ++i) {
     Tap<W> tap;
-    SetTap(pixel, SumPixel<false>(box, record->begin + i, pixel),
+    const int bin = record->begin + i;
+    SetTap(pixel, SumPixel<false>(box, bin, pixel, HasManySamples(box, bin)),
            ShareOfSample(box.axis), &tap);
     if (tap.pixel >= 0) touched |= uint32_t(1) << i;
     record->weight[i] = tap.weight;
@@ -80,8 +81,8 @@ TF_ROIALIGN_DEVICE_CALL Tap<W> TapAgain(AxisCorners<B> corners,
                                         int bin, int pixel) {
   const AxisOnMap<B, int> box = ScaleAxis(corners, sampling_ratio, aligned);
   Tap<W> tap;
-  SetTap(pixel, SumPixel<false>(box, bin, pixel), ShareOfSample(box.axis),
-         &tap);
+  SetTap(pixel, SumPixel<false>(box, bin, pixel, HasManySamples(box, bin)),
+         ShareOfSample(box.axis), &tap);
   return tap;
 }
 

@@ -12,7 +12,10 @@ from .settings import CLASSES
 
 def detect(model, scenes, batch_size=16):
     """Runs `model` on scenes. Returns a list with the detections of each, as a dict of arrays."""
-    run = tf.function(lambda images: model(to_floats(images), training=False))
+    run = tf.function(
+        lambda images: model(to_floats(images), training=False),
+        autograph=False,
+    )
     found = []
     for first in range(0, len(scenes), batch_size):
         images = np.stack([scene.image for scene in scenes[first : first + batch_size]])
@@ -89,7 +92,10 @@ def average_precision(scenes, found):
 
 def mask_iou(model, scenes, batch_size=16):
     """The mean IoU of the masks that the mask head finds in the true boxes."""
-    run = tf.function(lambda images, *boxes: model.masks_of(to_floats(images), *boxes))
+    run = tf.function(
+        lambda images, *boxes: model.masks_of(to_floats(images), *boxes),
+        autograph=False,
+    )
     overlaps = []
     for first in range(0, len(scenes), batch_size):
         some = scenes[first : first + batch_size]

@@ -32,7 +32,9 @@ def serving_function(model):
     """`images` -> detections."""
     size = model.settings.image_size
     spec = tf.TensorSpec([None, size, size, 3], name="images")
-    return tf.function(lambda images: model(images, training=False), input_signature=[spec])
+    return tf.function(
+        lambda images: model(images, training=False), input_signature=[spec], autograph=False
+    )
 
 
 def export_saved_model(model, path):

@@ -14,8 +14,8 @@ def make_proposal_head(settings):
     # float32 from here: these become coordinates.
     logits = layers.Conv2D(anchors, 1, dtype="float32")(x)
     deltas = layers.Conv2D(4 * anchors, 1, kernel_initializer=_small(), dtype="float32")(x)
-    logits = layers.Reshape([-1])(logits)
-    deltas = layers.Reshape([-1, 4])(deltas)
+    logits = layers.Reshape([-1], dtype="float32")(logits)
+    deltas = layers.Reshape([-1, 4], dtype="float32")(deltas)
     return keras.Model(features, [logits, deltas], name="proposal_head")
 
 

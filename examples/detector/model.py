@@ -61,7 +61,7 @@ class Detector(keras.Model):
         return self._masks(self.pyramid(images, training=False), boxes, labels)
 
     def train_step(self, data):
-        images, targets = data
+        images, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             values = self.all_losses(images, targets, training=True)
             loss = self.optimizer.scale_loss(values[0])
@@ -70,7 +70,8 @@ class Detector(keras.Model):
         return self._log(values)
 
     def test_step(self, data):
-        return self._log(self.all_losses(*data, training=False))
+        images, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._log(self.all_losses(images, targets, training=False))
 
     def _log(self, values):
         for mean, value in zip(self.means, values, strict=True):

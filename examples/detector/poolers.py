@@ -65,8 +65,9 @@ class PerLevel(keras.layers.Layer):
                     self.settings.strides[level - self.settings.levels[0]],
                 )
             )
-        where = tf.math.invert_permutation(tf.concat(places, axis=0))
-        return tf.gather(tf.concat(rows, axis=0), where)
+        rows, places = tf.concat(rows, axis=0), tf.concat(places, axis=0)
+        shape = [tf.shape(boxes)[0], self.bins, self.bins, rows.shape[-1]]
+        return tf.scatter_nd(places[:, None], rows, tf.cast(shape, places.dtype))
 
     def pool(self, features, boxes, images, stride):
         """Boxes `[K, 4]` out of one map."""

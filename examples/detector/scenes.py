@@ -22,7 +22,7 @@ PHOTOGRAPHS = (
     "rocket",
 )
 MIN_VISIBLE = 0.6  # of each object, when all that hide it are there
-SIZES = (18, 84)  # of objects, in pixels
+SIZES = (9 / 64, 42 / 64)  # of objects, of the size of the image
 
 
 @dataclasses.dataclass
@@ -140,7 +140,9 @@ def _texture(random, height, width):
 
 def _shape(random, name, size):
     """The pixels of a shape at a random place, `[size, size]`, bool."""
-    width, height = np.exp(random.uniform(*np.log(SIZES), 1)) * random.uniform([0.75] * 2, 1.25)
+    width, height = (
+        size * np.exp(random.uniform(*np.log(SIZES), 1)) * random.uniform([0.75] * 2, 1.25)
+    )
     if name == "circle":
         height = width
     centre_x = random.uniform(width / 2, size - width / 2)

@@ -173,6 +173,7 @@ def main():
     begin = time.perf_counter()
     model, seconds = train(plan, output_dir, resume, [watch])
     minutes = (time.perf_counter() - begin) / 60
+    model.save_weights(output_dir / "detector.weights.h5")
 
     results, found = evaluate(model, scenes)
     results["train_minutes"] = minutes
@@ -181,7 +182,6 @@ def main():
     summary = {"plan": dataclasses.asdict(plan), "results": results}
     (output_dir / "results.json").write_text(json.dumps(summary, indent=2) + "\n")
     pictures.save(output_dir / "detections.png", pictures.draw(scenes[:PICTURED], found[:PICTURED]))
-    model.save_weights(output_dir / "detector.weights.h5")
     for name, value in results.items():
         print(f"{name:<16}{value:10.3f}")
     print(f"Written: {output_dir}")

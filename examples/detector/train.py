@@ -183,7 +183,7 @@ def main():
     (output_dir / "results.json").write_text(json.dumps(summary, indent=2) + "\n")
     pictures.save(output_dir / "detections.png", pictures.draw(scenes[:PICTURED], found[:PICTURED]))
     for name, value in results.items():
-        print(f"{name:<16}{value:10.3f}")
+        print(f"{name:<16}" + ("         -" if value is None else f"{value:10.3f}"))
     print(f"Written: {output_dir}")
 
 

@@ -241,7 +241,8 @@ def _prepare_scales(spatial_scales, maps):
             "`spatial_scales` must be numbers or a tensor, got a KerasTensor: use the layer "
             "`tf_roialign.MultiScaleRoIAlign` to build a Keras model"
         )
-    is_sequence = isinstance(static, list | tuple | np.ndarray) and np.ndim(static) != 0
+    is_array = isinstance(static, np.ndarray) and static.ndim > 0
+    is_sequence = is_array or isinstance(static, list | tuple)
     if not is_sequence or len(static) != maps:
         got = len(static) if is_sequence else static
         raise ValueError(f"{rule}, got {got}")

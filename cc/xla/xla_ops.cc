@@ -225,9 +225,11 @@ class RoiAlignXlaOp<Op::kForwardQuantized, kMaps>
   using XlaOpKernel::XlaOpKernel;
 
   void Compile(XlaOpKernelContext* context) override {
-    context->SetStatus(absl::UnimplementedError(
-        "RoIAlign of quantized features cannot be compiled by XLA: call it "
-        "outside of functions and Keras models with jit_compile=True"));
+    context->SetStatus(absl::UnimplementedError(absl::StrCat(
+        kMaps == Maps::kOne ? "`quantized_roi_align`"
+                            : "`quantized_multiscale_roi_align`",
+        " cannot be compiled by XLA: call it outside of functions and Keras "
+        "models with jit_compile=True")));
   }
 };
 

@@ -16,6 +16,7 @@ TESTS = [
     "test_feature_gradient.py::test_every_channel_count",
     "test_box_gradient.py::test_every_channel_count",
     "test_dtypes.py",
+    "test_max.py",
     "test_quantized.py::test_exact_codes",
     "test_quantized.py::test_is_torchvision_where_float32_is_exact",
     "test_quantized.py::test_ties",

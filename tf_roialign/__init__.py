@@ -12,10 +12,13 @@ from tf_roialign import gradients as _gradients  # noqa: F401  (registers)
 from tf_roialign import onnx_hook as _onnx_hook  # noqa: F401  (registers)
 from tf_roialign import raw_ops
 from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
+from tf_roialign.boxes import flatten_boxes
 from tf_roialign.checks import check_boxes
 from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
+from tf_roialign.multiscale import multiscale_roi_align, quantized_multiscale_roi_align
+from tf_roialign.multiscale_layer import MultiScaleRoIAlign
 from tf_roialign.quantized import quantized_roi_align
 from tf_roialign.training import BoxModel, BoxTraining
 from tf_roialign.version import __version__
@@ -23,11 +26,15 @@ from tf_roialign.version import __version__
 __all__ = [
     "BoxModel",
     "BoxTraining",
+    "MultiScaleRoIAlign",
     "RoIAlign",
     "__version__",
     "check_boxes",
     "export_saved_model",
+    "flatten_boxes",
     "library_path",
+    "multiscale_roi_align",
+    "quantized_multiscale_roi_align",
     "quantized_roi_align",
     "raw_ops",
     "roi_align",

@@ -36,23 +36,48 @@ def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def check_spatial_scale(spatial_scale: SpatialScale) -> float | tuple[float, float]:
+def check_spatial_scale(
+    spatial_scale: SpatialScale, name: str = "spatial_scale"
+) -> float | tuple[float, float]:
     """Returns the scale as a Python float; (y, x) where they differ."""
-    value = _without_tensors("spatial_scale", spatial_scale)
+    value = _without_tensors(name, spatial_scale)
     if isinstance(value, list | tuple | np.ndarray):
         scales = [_scale(entry) for entry in value]
         if len(scales) != 2 or not all(map(_is_scale, scales)):
             raise ValueError(
-                "`spatial_scale` must be a number or two, (y, x), finite and greater than 0, got "
+                f"`{name}` must be a number or two, (y, x), finite and greater than 0, got "
                 f"{_shown(spatial_scale)}"
             )
         return scales[0] if scales[0] == scales[1] else (scales[0], scales[1])
     scale = _scale(value)
     if not _is_scale(scale):
+        raise ValueError(f"`{name}` must be finite and greater than 0, got {_shown(spatial_scale)}")
+    return scale
+
+
+def check_canonical_scale(canonical_scale: float) -> float:
+    """Returns the side of a box of the canonical level as a Python float."""
+    scale = _scale(_without_tensors("canonical_scale", canonical_scale))
+    held = np.float32(scale) if abs(scale) < 3e38 else np.float32(np.nan)
+    if not _is_scale(held):
         raise ValueError(
-            f"`spatial_scale` must be finite and greater than 0, got {_shown(spatial_scale)}"
+            "`canonical_scale` must be finite and greater than 0 as a float32, got "
+            f"{_shown(canonical_scale)}"
         )
     return scale
+
+
+def check_canonical_level(canonical_level: int) -> int:
+    """Returns the level as a Python int."""
+    try:
+        level = _index(_without_tensors("canonical_level", canonical_level))
+    except TypeError:
+        raise ValueError(
+            f"`canonical_level` must be an integer, got {_shown(canonical_level)}"
+        ) from None
+    if abs(level) >= _END_OF_INT32:
+        raise ValueError(f"`canonical_level` must be less than 2^31, got {level}")
+    return level
 
 
 def _scale(value) -> float:

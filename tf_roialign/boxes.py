@@ -55,6 +55,47 @@ def prepare_boxes(features, boxes, box_indices):
     return boxes, _to_indices(box_indices)
 
 
+def flatten_boxes(
+    boxes: Boxes, box_indices: TensorLike | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turns boxes of any form into one matrix and the image of each box.
+
+    Safe in graphs and under XLA: nothing depends on the values but the values. An image index
+    that is no number, or too large for int32, becomes -1, which the ops refuse.
+
+    Args:
+      boxes: In any form that `tf_roialign.roi_align` takes: `[K, 5]`, `[K, 4]` with
+        `box_indices`, a list of N tensors `[L_i, 4]`, a ragged `[N, (L), 4]` or a dense
+        `[N, M, 4]`.
+      box_indices: Tensor `[K]`, int32 or int64, for boxes `[K, 4]`.
+
+    Returns:
+      `(boxes, box_indices)`: `[K, 4]`, float32 or float64, and `[K]`, int32 (or as given), in
+      the order in which the boxes came; K = N * M for dense ones.
+
+    Raises:
+      ValueError: The shapes are those of no form.
+      TypeError: As for `tf_roialign.roi_align`.
+    """
+    boxes, indices = prepare_boxes(None, boxes, box_indices)
+    if box_indices is not None:
+        return boxes, tf.convert_to_tensor(indices)
+    rank, columns = boxes.shape.rank, boxes.shape[-1] if boxes.shape.rank else None
+    if rank == 3 and columns in (4, None):
+        shape = tf.shape(boxes)
+        images = tf.range(shape[0])[:, tf.newaxis] + tf.zeros(shape[:2], tf.int32)
+        return tf.reshape(boxes, [-1, 4]), tf.reshape(images, [-1])
+    if rank == 2 and columns == 5:
+        column = boxes[:, 0]
+        is_index = (column >= 0) & (column < 2**31 - 128)  # of float32, the next below 2^31
+        return boxes[:, 1:], tf.cast(tf.where(is_index, column, -tf.ones_like(column)), tf.int32)
+    if rank == 2 and columns == 4:  # of a list, or ragged
+        return boxes, tf.convert_to_tensor(indices)
+    raise ValueError(
+        "`boxes` must have shape [K, 5], [K, 4] or [N, M, 4], got " + shape_text(boxes)
+    )
+
+
 def scale_exactly(boxes, spatial_scale):
     """Returns (boxes, spatial_scale) with a scale that the op's attributes hold.
 
@@ -267,6 +308,8 @@ def _four_columns(rows, message):
 
 
 def _one_per_image(features, count, noun):
+    if features is None:
+        return []
     message = f"`boxes` must have one {noun} per image"
     batch = features.shape[0] if features.shape.rank else None
     static_count = tf.get_static_value(count)

@@ -1,5 +1,7 @@
 """The functional API."""
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
@@ -28,6 +30,7 @@ def roi_align(
     *,
     box_indices: TensorLike | None = None,
     data_format: str = "NHWC",
+    mode: str = "avg",
     name: str | None = None,
 ) -> tf.Tensor:
     """Pools each box of a feature map to a fixed size by bilinear sampling.
@@ -81,6 +84,10 @@ def roi_align(
       box_indices: Tensor `[K]`, int32 or int64, for boxes `[K, 4]`: the image
         of each box, in [0, N).
       data_format: "NHWC" or "NCHW".
+      mode: "avg": a bin is the average of its samples. "max": it is the largest of them, each
+        interpolated first; a sample outside the map counts as 0, and a bin without samples is
+        0. The gradient goes to the pixels of the largest sample, the first of equal ones (row
+        by row), and "max" can be differentiated once.
       name: A name for the operation.
 
     Returns:
@@ -100,48 +107,60 @@ def roi_align(
         indices cannot be looked at without waiting, such a box gives NaN instead.
     """
     check_xla()
-    features = to_tensor(features, "features")
+    features = one_map(features)
     if features.dtype not in _DTYPES:
         raise TypeError(
             f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"
         )
-    boxes, box_indices, attributes = prepare_call(
-        features,
-        boxes,
-        output_size,
-        spatial_scale,
-        sampling_ratio,
-        aligned,
-        box_indices,
-        data_format,
+    attributes = prepare_attributes(output_size, sampling_ratio, aligned, data_format, mode)
+    boxes, box_indices, scales = prepare_boxes_of_map(
+        features, boxes, spatial_scale, box_indices, data_format
     )
-    return raw_ops.roi_align(features, boxes, box_indices, name=name, **attributes)
+    return raw_ops.roi_align(features, boxes, box_indices, name=name, **scales, **attributes)
 
 
-def prepare_call(
-    features, boxes, output_size, spatial_scale, sampling_ratio, aligned, box_indices, data_format
-):
-    """Checks arguments: the inputs `boxes` and `box_indices` of an op, and its attributes."""
-    output_size = check_output_size(output_size)
+def one_map(features):
+    """`features` as a tensor, and in clear words what to do with several maps."""
+    if isinstance(features, dict) or (isinstance(features, list | tuple) and _are_maps(features)):
+        raise TypeError(
+            f"`features` must be one map, got a {type(features).__name__} of {len(features)}: use "
+            "`tf_roialign.multiscale_roi_align` or the layer `tf_roialign.MultiScaleRoIAlign`"
+        )
+    return to_tensor(features, "features")
+
+
+def _are_maps(values):
+    """Tells a list of maps from nested numbers."""
+    kinds = tf.Tensor | tf.Variable | keras.KerasTensor | np.ndarray
+    return any(isinstance(v, kinds) and tf.TensorShape(v.shape).rank == 4 for v in values)
+
+
+def prepare_attributes(output_size, sampling_ratio, aligned, data_format, mode="avg"):
+    """Checks what all ops have in common: attributes of a raw op."""
+    return {
+        "output_size": check_output_size(output_size),
+        "sampling_ratio": check_sampling_ratio(sampling_ratio),
+        "aligned": check_aligned(aligned),
+        "data_format": check_choice("data_format", data_format, ("NHWC", "NCHW")),
+        "mode": check_choice("mode", mode, ("avg", "max")),
+    }
+
+
+def prepare_boxes_of_map(features, boxes, spatial_scale, box_indices, data_format):
+    """Checks arguments: the inputs `boxes` and `box_indices`, and the attributes of the scale."""
     spatial_scale = check_spatial_scale(spatial_scale)
-    sampling_ratio = check_sampling_ratio(sampling_ratio)
-    aligned = check_aligned(aligned)
-    data_format = check_choice("data_format", data_format, ("NHWC", "NCHW"))
-    if features.shape.rank not in (4, None):
-        wanted = "[N, H, W, C]" if data_format == "NHWC" else "[N, C, H, W]"
-        raise ValueError(f"`features` must have shape {wanted}, got {shape_text(features)}")
+    check_rank("features", features, data_format)
     boxes, box_indices = prepare_boxes(features, boxes, box_indices)
     boxes, spatial_scale = scale_exactly(boxes, spatial_scale)
-    attributes = {
-        "output_size": output_size,
-        "sampling_ratio": sampling_ratio,
-        "aligned": aligned,
-        "data_format": data_format,
-    }
     # All that have no default in the generated Python: without spatial_scale, eager calls take
     # TensorFlow's slow path.
     if isinstance(spatial_scale, tuple):
-        attributes.update(spatial_scale=1.0, spatial_scales=spatial_scale)
-    else:
-        attributes["spatial_scale"] = spatial_scale
-    return boxes, box_indices, attributes
+        return boxes, box_indices, {"spatial_scale": 1.0, "spatial_scales": spatial_scale}
+    return boxes, box_indices, {"spatial_scale": spatial_scale}
+
+
+def check_rank(name, features, data_format):
+    """Raises if a map is known not to have four dimensions."""
+    if features.shape.rank not in (4, None):
+        wanted = "[N, H, W, C]" if data_format == "NHWC" else "[N, C, H, W]"
+        raise ValueError(f"`{name}` must have shape {wanted}, got {shape_text(features)}")

@@ -16,149 +16,222 @@ import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.library import register_once
-from tf_roialign.op_defs import attributes_of, index_of, input_names, inputs_of
+from tf_roialign.op_defs import attributes_of, inputs_of, places_of_inputs
+
+# What says which pixels a box reads, in every op.
+_PLACEMENT = ("boxes", "box_indices", "levels", "spatial_scales")
+
+_MAX_ONCE = 'RoIAlign with `mode` "max" can be differentiated once, not twice'
 
 
-def _is_wanted(op, name):
-    """Whether the gradient to an input is asked for, where TF tells."""
-    # Eager tapes tell; in graphs what is not asked for is pruned.
-    return index_of(op.type, name) not in (getattr(op, "skip_input_indices", None) or ())
+def _register(op_type):
+    """A decorator: the gradient of an op, on one map and on many."""
+
+    def register(function):
+        for each in (op_type, op_defs.on_many_maps(op_type)):
+            register_once(tf.RegisterGradient, each)(function)
+        return function
+
+    return register
 
 
-def _in_order(op, **gradients):
-    """The gradients to an op's inputs, in their order; None to those that are not named."""
-    return [gradients.get(name) for name in input_names(op.type)]
+class _Op:
+    """An op that is differentiated, and the raw ops on the same boxes and maps."""
+
+    def __init__(self, op):
+        self._op = op
+        self.inputs = inputs_of(op)
+        self.attributes = attributes_of(op)
+        self.is_on_many = op_defs.reads_many_maps(op.type)
+
+    def is_wanted(self, name):
+        """Whether the gradient to an input is asked for, where TF tells."""
+        # Eager tapes tell; in graphs what is not asked for is pruned.
+        skipped = getattr(self._op, "skip_input_indices", None) or ()
+        places = places_of_inputs(self._op)[name]
+        places = places if isinstance(places, list) else [places]
+        return any(place not in skipped for place in places)
+
+    def run(self, name, **arguments):
+        """Calls a raw op, by its name on one map."""
+        raw = getattr(raw_ops, "multi_scale_" * self.is_on_many + name)
+        placement = {
+            each: getattr(self.inputs, each) for each in _PLACEMENT if hasattr(self.inputs, each)
+        }
+        return raw(**{**placement, **self.attributes, **arguments})
+
+    def shapes_of(self, features):
+        """The input `features_shape` of a gradient."""
+        if self.is_on_many:
+            return [tf.shape(each, out_type=tf.int64) for each in features]
+        return tf.shape(features, out_type=tf.int64)
+
+    def upstream(self, grads):
+        """What comes back to the op's outputs, which are one or a list."""
+        return list(grads) if self.is_on_many else grads[0]
+
+    def in_order(self, **gradients):
+        """The gradients to the inputs, in their order; None to those that are not named."""
+        result = []
+        for name, place in places_of_inputs(self._op).items():
+            gradient = gradients.get(name)
+            if not isinstance(place, list):
+                result.append(gradient)
+            else:
+                result.extend([None] * len(place) if gradient is None else gradient)
+        return result
+
+    def has_meaning(self, dtype):
+        """For each box whether it has a meaning, in a shape that broadcasts to its pooled features.
+
+        That is for the op to say, which makes a box without meaning NaN: a coordinate that is not
+        finite, and, on a GPU, an image index or a level out of range.
+        """
+        shape = self.inputs.features_shape
+        images = (shape[0] if self.is_on_many else shape)[0]
+        nothing = tf.zeros(tf.stack([images, 1, 1, 1]), dtype)
+        pooled = self.run(
+            "roi_align",
+            features=[nothing] * len(shape) if self.is_on_many else nothing,
+            output_size=[1, 1],
+            sampling_ratio=1,
+        )
+        return ~tf.math.is_nan(pooled)
+
+    def second_derivative(self):
+        """Stands for the gradient by the boxes of what is a derivative by them already."""
+        return self.no_gradient(
+            "boxes", "cannot be differentiated by `boxes`: it is a derivative by them already"
+        )
+
+    def no_gradient(self, name, reason):
+        """Stands for a gradient that is not there, and raises where it is asked for."""
+        message = f"{self._op.type.removeprefix('TfRoialign>')} {reason}"
+        if getattr(self._op, "skip_input_indices", None) is not None:
+            raise LookupError(message)
+        # A graph asks for all gradients and prunes what it does not need. XLA, which leaves
+        # out assertions, gets NaN.
+        inputs = getattr(self.inputs, name)
+
+        def nothing_of(value):
+            with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+                return tf.fill(tf.shape(value), tf.constant(float("nan"), value.dtype))
+
+        if isinstance(inputs, list):
+            return [nothing_of(value) for value in inputs]
+        return nothing_of(inputs)
 
 
-def _has_meaning(boxes, box_indices, images, dtype, attributes):
-    """For each box whether it has a meaning, in a shape that broadcasts to its pooled features.
-
-    That is for the op to say, which makes a box without meaning NaN: a coordinate that is not
-    finite, and, on a GPU, an image index out of range.
-    """
-    nothing = tf.zeros(tf.stack([images, 1, 1, 1]), dtype)
-    one_bin = {**attributes, "output_size": [1, 1], "sampling_ratio": 1}
-    return ~tf.math.is_nan(raw_ops.roi_align(nothing, boxes, box_indices, **one_bin))
-
-
-def _second_derivative(op):
-    """Stands for the gradient by the boxes of what is a derivative by them already."""
-    name = op.type.removeprefix("TfRoialign>")
-    message = f"{name} cannot be differentiated by `boxes`: it is a derivative by them already"
-    if getattr(op, "skip_input_indices", None) is not None:
-        raise LookupError(message)
-    # A graph asks for all gradients and prunes what it does not need. XLA, which leaves
-    # out assertions, gets NaN.
-    boxes = inputs_of(op).boxes
-    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
-        return tf.fill(tf.shape(boxes), tf.constant(float("nan"), boxes.dtype))
-
-
-def _boxes_of(inputs):
-    return inputs.boxes, inputs.box_indices
-
-
-def _shape_of(features):
-    return tf.shape(features, out_type=tf.int64)
-
-
-@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN)
+@_register(op_defs.ROI_ALIGN)
 def _roi_align_grad(op, grad_output):
-    inputs, attributes = inputs_of(op), attributes_of(op)
+    op = _Op(op)
+    features = op.inputs.features
     gradients = {}
-    if _is_wanted(op, "features"):
-        gradients["features"] = raw_ops.roi_align_grad(
-            grad_output, *_boxes_of(inputs), _shape_of(inputs.features), **attributes
+    if op.is_wanted("features"):
+        if tf.compat.as_str(op.attributes["mode"]) == "max":
+            gradients["features"] = op.run(
+                "roi_align_max_grad", grad_output=grad_output, features=features
+            )
+        else:
+            gradients["features"] = op.run(
+                "roi_align_grad", grad_output=grad_output, features_shape=op.shapes_of(features)
+            )
+    if op.is_wanted("boxes"):
+        gradients["boxes"] = op.run(
+            "roi_align_boxes_grad", grad_output=grad_output, features=features
         )
-    if _is_wanted(op, "boxes"):
-        gradients["boxes"] = raw_ops.roi_align_boxes_grad(
-            grad_output, inputs.features, *_boxes_of(inputs), **attributes
-        )
-    return _in_order(op, **gradients)
+    return op.in_order(**gradients)
 
 
-@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_GRAD)
-def _roi_align_grad_grad(op, grad_features):
+@_register(op_defs.ROI_ALIGN_GRAD)
+def _roi_align_grad_grad(op, *grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
-    inputs, attributes = inputs_of(op), attributes_of(op)
+    op = _Op(op)
+    grad_features = op.upstream(grad_features)
     gradients = {}
-    if _is_wanted(op, "grad_output"):
-        pooled = raw_ops.roi_align(grad_features, *_boxes_of(inputs), **attributes)
+    if op.is_wanted("grad_output"):
+        pooled = op.run("roi_align", features=grad_features)
         # RoiAlignGrad skips boxes without a meaning, while RoiAlign makes them NaN.
-        images, dtype = inputs.features_shape[0], grad_features.dtype
-        has_meaning = _has_meaning(*_boxes_of(inputs), images, dtype, attributes)
-        gradients["grad_output"] = tf.where(has_meaning, pooled, tf.zeros([], dtype))
-    if _is_wanted(op, "boxes"):
-        gradients["boxes"] = raw_ops.roi_align_boxes_grad(
-            inputs.grad_output, grad_features, *_boxes_of(inputs), **attributes
+        has_meaning = op.has_meaning(pooled.dtype)
+        gradients["grad_output"] = tf.where(has_meaning, pooled, tf.zeros([], pooled.dtype))
+    if op.is_wanted("boxes"):
+        gradients["boxes"] = op.run(
+            "roi_align_boxes_grad", grad_output=op.inputs.grad_output, features=grad_features
         )
-    return _in_order(op, **gradients)
+    return op.in_order(**gradients)
 
 
-@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_GRAD)
+@_register(op_defs.ROI_ALIGN_MAX_GRAD)
+def _roi_align_max_grad_grad(op, *grad_features):
+    raise LookupError(_MAX_ONCE)
+
+
+@_register(op_defs.ROI_ALIGN_BOXES_GRAD)
 def _roi_align_boxes_grad_grad(op, direction):
     """`direction`: the upstream, in the shape of the boxes."""
-    inputs, attributes = inputs_of(op), attributes_of(op)
+    op = _Op(op)
+    if tf.compat.as_str(op.attributes["mode"]) == "max":
+        raise LookupError(_MAX_ONCE)
     gradients = {}
-    if _is_wanted(op, "grad_output"):
-        gradients["grad_output"] = raw_ops.roi_align_boxes_tangent(
-            inputs.features, *_boxes_of(inputs), direction, **attributes
+    if op.is_wanted("grad_output"):
+        gradients["grad_output"] = op.run(
+            "roi_align_boxes_tangent", features=op.inputs.features, direction=direction
         )
-    if _is_wanted(op, "features"):
-        gradients["features"] = raw_ops.roi_align_boxes_tangent_grad(
-            inputs.grad_output,
-            *_boxes_of(inputs),
-            _shape_of(inputs.features),
-            direction,
-            **attributes,
+    if op.is_wanted("features"):
+        gradients["features"] = op.run(
+            "roi_align_boxes_tangent_grad",
+            grad_output=op.inputs.grad_output,
+            features_shape=op.shapes_of(op.inputs.features),
+            direction=direction,
         )
-    if _is_wanted(op, "boxes"):
-        gradients["boxes"] = _second_derivative(op)
-    return _in_order(op, **gradients)
+    if op.is_wanted("boxes"):
+        gradients["boxes"] = op.second_derivative()
+    return op.in_order(**gradients)
 
 
-@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_TANGENT)
+@_register(op_defs.ROI_ALIGN_BOXES_TANGENT)
 def _roi_align_boxes_tangent_grad(op, grad_output):
-    inputs, attributes = inputs_of(op), attributes_of(op)
+    op = _Op(op)
+    features = op.inputs.features
     gradients = {}
-    if _is_wanted(op, "features"):
-        gradients["features"] = raw_ops.roi_align_boxes_tangent_grad(
-            grad_output,
-            *_boxes_of(inputs),
-            _shape_of(inputs.features),
-            inputs.direction,
-            **attributes,
+    if op.is_wanted("features"):
+        gradients["features"] = op.run(
+            "roi_align_boxes_tangent_grad",
+            grad_output=grad_output,
+            features_shape=op.shapes_of(features),
+            direction=op.inputs.direction,
         )
-    if _is_wanted(op, "boxes"):
-        gradients["boxes"] = _second_derivative(op)
-    if _is_wanted(op, "direction"):
-        gradients["direction"] = raw_ops.roi_align_boxes_grad(
-            grad_output, inputs.features, *_boxes_of(inputs), **attributes
+    if op.is_wanted("boxes"):
+        gradients["boxes"] = op.second_derivative()
+    if op.is_wanted("direction"):
+        gradients["direction"] = op.run(
+            "roi_align_boxes_grad", grad_output=grad_output, features=features
         )
-    return _in_order(op, **gradients)
+    return op.in_order(**gradients)
 
 
-@register_once(tf.RegisterGradient, op_defs.ROI_ALIGN_BOXES_TANGENT_GRAD)
-def _roi_align_boxes_tangent_grad_grad(op, grad_features):
+@_register(op_defs.ROI_ALIGN_BOXES_TANGENT_GRAD)
+def _roi_align_boxes_tangent_grad_grad(op, *grad_features):
     """`grad_features`: the upstream, in the shape of the features."""
-    inputs, attributes = inputs_of(op), attributes_of(op)
+    op = _Op(op)
+    grad_features = op.upstream(grad_features)
     gradients = {}
-    if _is_wanted(op, "grad_output"):
-        gradients["grad_output"] = raw_ops.roi_align_boxes_tangent(
-            grad_features, *_boxes_of(inputs), inputs.direction, **attributes
+    if op.is_wanted("grad_output"):
+        gradients["grad_output"] = op.run(
+            "roi_align_boxes_tangent", features=grad_features, direction=op.inputs.direction
         )
-    if _is_wanted(op, "boxes"):
-        gradients["boxes"] = _second_derivative(op)
-    if _is_wanted(op, "direction"):
-        gradients["direction"] = raw_ops.roi_align_boxes_grad(
-            inputs.grad_output, grad_features, *_boxes_of(inputs), **attributes
+    if op.is_wanted("boxes"):
+        gradients["boxes"] = op.second_derivative()
+    if op.is_wanted("direction"):
+        gradients["direction"] = op.run(
+            "roi_align_boxes_grad", grad_output=op.inputs.grad_output, features=grad_features
         )
-    return _in_order(op, **gradients)
+    return op.in_order(**gradients)
 
 
-@register_once(tf.RegisterGradient, op_defs.QUANTIZED_ROI_ALIGN)
+@_register(op_defs.QUANTIZED_ROI_ALIGN)
 def _quantized_roi_align_grad(op, grad_output):
     raise LookupError(
-        "`quantized_roi_align` has no gradient, it is for inference only: train with "
+        "RoIAlign of quantized features has no gradient, it is for inference only: train with "
         "`roi_align` on float features"
     )

@@ -53,6 +53,27 @@ def simd_level() -> str:
     return function().decode()
 
 
+def level_rule(canonical_scale, canonical_level, scales, boxes_are_double):
+    """The rule for the levels of boxes as (lowest map, [(least area, map), ...]), for exporters.
+
+    `scales`: (y, x) of each map. A box reads the last map whose least area it has.
+    """
+    count = len(scales)
+    areas, maps = (ctypes.c_double * 7)(), (ctypes.c_int32 * 7)()
+    function = ctypes.CDLL(library_path()).TfRoialignLevelRule
+    lowest = function(
+        ctypes.c_double(canonical_scale),
+        ctypes.c_int64(canonical_level),
+        (ctypes.c_double * (2 * count))(*(number for scale in scales for number in scale)),
+        ctypes.c_int(count),
+        ctypes.c_bool(boxes_are_double),
+        areas,
+        maps,
+    )
+    bounds = zip(areas, maps, strict=True)
+    return lowest, [(area, each) for area, each in bounds if area == area]  # not NaN
+
+
 def cuda_kernels() -> str:
     """Returns which CUDA kernels the library has, or why it has none.
 

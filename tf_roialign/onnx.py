@@ -28,7 +28,8 @@ K, N, M may be unknown. What ONNX does not say:
 Raises:
   ImportError: On import: tf2onnx is not installed; it comes with `tf_roialign[onnx]`.
   ValueError: When converting, in tf2onnx' log, or from it with `continue_on_error=False`: the
-    opset is less than 16, or the rank or the last dimension of the boxes is unknown.
+    opset is less than 16, the rank or the last dimension of the boxes is unknown, `mode` is "max",
+    which means something else in ONNX, or the scales of a pyramid are known to the run alone.
 """
 
 import numpy as np
@@ -43,6 +44,8 @@ except ModuleNotFoundError as error:
     raise ImportError(
         f"tf_roialign.onnx needs {error.name}: install `tf_roialign[onnx]`."
     ) from error
+
+from tf_roialign.library import level_rule  # noqa: E402
 
 _OPSET = 16  # the first whose `RoiAlign` has both of the modes
 # What tf2onnx takes where nobody says, so always for Keras' `export`.
@@ -64,19 +67,73 @@ class RoiAlign:
     @classmethod
     def version_16(cls, ctx, node, **kwargs):
         """Replaces the node."""
-        output_height, output_width = node.get_attr_value("output_size")
-        is_nhwc = node.get_attr_str("data_format") == "NHWC"
         features, boxes, box_indices = node.input
-        dtype, box_dtype = ctx.get_dtype(features), ctx.get_dtype(boxes)
-        shapes, dtypes = node.output_shapes, node.output_dtypes
-        graph = _Graph(ctx, node.name)
+        call = _Call(ctx, node, features, boxes, box_indices)
+        # Absent in graphs from before it was there.
+        scales = node.get_attr_value("spatial_scales", None) or []
+        y, x = scales if len(scales) else [node.get_attr_value("spatial_scale")] * 2
+        call.finish(call.pool(features, y, x))
 
-        is_double = TensorProto.DOUBLE in (dtype, box_dtype)
-        computed = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
-        rank, columns = _rank_and_columns(ctx.get_shape(boxes))
-        if rank == 3:
-            dense_shape = graph.slice(graph.add("Shape", boxes), 0, 2)  # [N, M]
-            box_indices = graph.image_of_each_box(dense_shape)
+
+@tf_op("TfRoialign>MultiScaleRoiAlign")
+class MultiScaleRoiAlign:
+    """One `RoiAlign` of all boxes for each map, of which each box then takes its own."""
+
+    @classmethod
+    def version_1(cls, ctx, node, **kwargs):
+        """Refuses, as for one map."""
+        RoiAlign.version_1(ctx, node)
+
+    @classmethod
+    def version_16(cls, ctx, node, **kwargs):
+        """Replaces the node."""
+        *features, boxes, box_indices, levels, scales = node.input
+        scales = _constant_value(ctx, scales)
+        if scales is None:
+            raise ValueError(
+                "`spatial_scales` must be known to be converted to ONNX: give numbers, or make the "
+                "layer with `spatial_scales`"
+            )
+        call = _Call(ctx, node, features[0], boxes, box_indices)
+        of_maps = [call.pool(each, y, x) for each, (y, x) in zip(features, scales, strict=True)]
+        given = _constant_value(ctx, levels)
+        if given is not None and not given.size:
+            levels = call.levels_by_area(
+                node.get_attr_value("canonical_scale"),
+                node.get_attr_value("canonical_level"),
+                scales,
+            )
+        call.finish(call.choose(of_maps, levels))
+
+
+def _constant_value(ctx, name):
+    node = ctx.get_node_by_output(name)
+    while node is not None and node.type == "Identity":
+        node = ctx.get_node_by_output(node.input[0])
+    return node.get_tensor_value(as_list=False) if node is not None and node.is_const() else None
+
+
+class _Call:
+    """A node that is replaced: its boxes as ONNX has them, and what comes of the maps."""
+
+    def __init__(self, ctx, node, features, boxes, box_indices):
+        self._ctx, self._node = ctx, node
+        if node.get_attr_value("mode", b"avg") in (b"max", "max"):
+            raise ValueError(
+                'RoIAlign with `mode` "max" cannot be converted to ONNX: there, "max" takes the '
+                "largest weighted pixel, before the pixels of a sample are added"
+            )
+        self._is_nhwc = node.get_attr_str("data_format") == "NHWC"
+        self._shapes, self._dtypes = node.output_shapes, node.output_dtypes
+        self._graph = graph = _Graph(ctx, node.name)
+        self._dtype, box_dtype = ctx.get_dtype(features), ctx.get_dtype(boxes)
+        self._boxes_are_double = box_dtype == TensorProto.DOUBLE
+        is_double = TensorProto.DOUBLE in (self._dtype, box_dtype)
+        self._computed = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
+        self._rank, columns = _rank_and_columns(ctx.get_shape(boxes))
+        if self._rank == 3:
+            self._dense_shape = graph.slice(graph.add("Shape", boxes), 0, 2)  # [N, M]
+            box_indices = graph.image_of_each_box(self._dense_shape)
             boxes = graph.add("Reshape", boxes, graph.constant([-1, 4]))
         elif columns == 5:
             column = graph.add("Reshape", graph.slice(boxes, 0, 1, axis=1), graph.constant([-1]))
@@ -84,18 +141,21 @@ class RoiAlign:
             boxes = graph.slice(boxes, 1, 5, axis=1)
         else:
             box_indices = graph.cast(box_indices, TensorProto.INT64)
+        self._box_indices = box_indices
+        self._boxes = graph.cast(boxes, self._computed, unless=box_dtype)
 
-        features = graph.cast(features, computed, unless=dtype)
-        if is_nhwc:
+    def pool(self, features, scale_y, scale_x):
+        """All boxes on a map: [K, C, PH, PW]."""
+        graph, node = self._graph, self._node
+        output_height, output_width = node.get_attr_value("output_size")
+        features = graph.cast(features, self._computed, unless=self._dtype)
+        if self._is_nhwc:
             features = graph.add("Transpose", features, perm=_TO_NCHW)
-        boxes = graph.cast(boxes, computed, unless=box_dtype)
-        spatial_scale = node.get_attr_value("spatial_scale")
-        # Absent in graphs from before it was there.
-        scales = node.get_attr_value("spatial_scales", None) or []
-        if len(scales):
+        boxes, spatial_scale = self._boxes, scale_y
+        if scale_y != scale_x:
             # `RoiAlign` has one scale. Coordinate * scale is the first thing that it does.
-            y, x = scales
-            boxes = graph.add("Mul", boxes, graph.constant([x, y, x, y], computed))
+            of_columns = [scale_x, scale_y, scale_x, scale_y]
+            boxes = graph.add("Mul", boxes, graph.constant(of_columns, self._computed))
             spatial_scale = 1.0
         aligned = bool(node.get_attr_value("aligned"))
         sampling_ratio = max(node.get_attr_value("sampling_ratio"), 0)
@@ -103,38 +163,74 @@ class RoiAlign:
         # for an overflow, and OpenVINO divides by none.
         may_have_no_sample = aligned and sampling_ratio == 0
         if may_have_no_sample:
-            boxes, is_empty = graph.without_negative_extents(boxes, computed)
+            boxes, is_empty = graph.without_negative_extents(boxes, self._computed)
         output = graph.add(
             "RoiAlign",
             features,
             boxes,
-            box_indices,
+            self._box_indices,
             coordinate_transformation_mode=_MODES[aligned],
             mode="avg",
             output_height=output_height,
             output_width=output_width,
             # ONNX' 0 is what every ratio <= 0 is here.
             sampling_ratio=sampling_ratio,
-            spatial_scale=spatial_scale,
+            spatial_scale=float(spatial_scale),
         )
         if may_have_no_sample:
-            output = graph.add("Where", is_empty, graph.constant(0, computed), output)
-        if is_nhwc:
+            output = graph.add("Where", is_empty, graph.constant(0, self._computed), output)
+        return output
+
+    def levels_by_area(self, canonical_scale, canonical_level, scales):
+        """Which map each box reads, by the bounds of areas that the op compares with too."""
+        graph = self._graph
+        dtype = TensorProto.DOUBLE if self._boxes_are_double else TensorProto.FLOAT
+        boxes = graph.cast(self._boxes, dtype, unless=self._computed)
+        sides = graph.add("Sub", graph.slice(boxes, 2, 4, axis=1), graph.slice(boxes, 0, 2, axis=1))
+        area = graph.add("Mul", graph.slice(sides, 0, 1, axis=1), graph.slice(sides, 1, 2, axis=1))
+        area = graph.add("Reshape", area, graph.constant([-1]))
+        lowest, bounds = level_rule(
+            canonical_scale, canonical_level, scales, self._boxes_are_double
+        )
+        levels = graph.constant(lowest)
+        for least_area, each in bounds:
+            is_above = graph.add("GreaterOrEqual", area, graph.constant(least_area, dtype))
+            levels = graph.add("Where", is_above, graph.constant(each), levels)
+        if not bounds:
+            shape = graph.add("Shape", area)
+            levels = graph.add("Expand", levels, shape)
+        return levels
+
+    def choose(self, of_maps, levels):
+        """For each box the row of its map."""
+        graph = self._graph
+        stacked = graph.add("Concat", *of_maps, axis=0)  # [maps * K, ...]
+        levels = graph.cast(levels, TensorProto.INT64)
+        count = graph.add("Shape", levels)
+        first = graph.add("Mul", levels, count)
+        boxes = graph.add("Squeeze", count, graph.constant([0]))
+        place = graph.add("Range", graph.constant(0), boxes, graph.constant(1))
+        return graph.add("Gather", stacked, graph.add("Add", first, place), axis=0)
+
+    def finish(self, output):
+        """Puts `output` [K, C, PH, PW] in the node's place."""
+        ctx, node, graph = self._ctx, self._node, self._graph
+        if self._is_nhwc:
             output = graph.add("Transpose", output, perm=_TO_NHWC)
-        if rank == 3:
+        if self._rank == 3:
             rest = graph.slice(graph.add("Shape", output), 1, 4)
             # A dimension of 0 is one, and not "as before".
-            shape = graph.add("Concat", dense_shape, rest, axis=0)
+            shape = graph.add("Concat", self._dense_shape, rest, axis=0)
             output = graph.add("Reshape", output, shape, allowzero=1)
         ctx.remove_node(node.name)
         ctx.make_node(
             "Cast",
             [output],
-            attr={"to": dtype},
+            attr={"to": self._dtype},
             name=node.name,
             outputs=node.output,
-            shapes=shapes,
-            dtypes=dtypes,
+            shapes=self._shapes,
+            dtypes=self._dtypes,
         )
 
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.arguments import OutputSize, SpatialScale
-from tf_roialign.boxes import Boxes, TensorLike, to_tensor
-from tf_roialign.functional import prepare_call
+from tf_roialign.boxes import Boxes, TensorLike
+from tf_roialign.functional import one_map, prepare_attributes, prepare_boxes_of_map
 from tf_roialign.library import check_not_xla
 
 _DTYPES = op_defs.dtypes(op_defs.QUANTIZED_ROI_ALIGN, "T")
@@ -78,38 +78,36 @@ def quantized_roi_align(
         or not greater than 0, `zero_point` is no code of the dtype.
     """
     check_not_xla("quantized_roi_align")
-    features = to_tensor(features, "features")
+    features = one_map(features)
+    check_code_dtype("features", features)
+    attributes = prepare_attributes(output_size, sampling_ratio, aligned, data_format)
+    boxes, box_indices, scales = prepare_boxes_of_map(
+        features, boxes, spatial_scale, box_indices, data_format
+    )
+    scale = scalar("scale", scale, tf.float32)
+    zero_point = scalar("zero_point", zero_point, tf.int32)
+    with outside_clusters():
+        return raw_ops.quantized_roi_align(
+            features, boxes, box_indices, scale, zero_point, name=name, **scales, **attributes
+        )
+
+
+def check_code_dtype(name, features):
+    """Raises if features are no codes."""
     if features.dtype not in _DTYPES:
         *names, last = [dtype.name for dtype in _DTYPES]
-        raise TypeError(
-            f"`features` must be {', '.join(names)} or {last}, got {features.dtype.name}"
-        )
-    boxes, box_indices, attributes = prepare_call(
-        features,
-        boxes,
-        output_size,
-        spatial_scale,
-        sampling_ratio,
-        aligned,
-        box_indices,
-        data_format,
-    )
-    scale = _scalar("scale", scale, tf.float32)
-    zero_point = _scalar("zero_point", zero_point, tf.int32)
-    with _outside_clusters():
-        return raw_ops.quantized_roi_align(
-            features, boxes, box_indices, scale, zero_point, name=name, **attributes
-        )
+        raise TypeError(f"`{name}` must be {', '.join(names)} or {last}, got {features.dtype.name}")
 
 
-def _outside_clusters():
+def outside_clusters():
     """Keeps auto-clustering off the op: XLA has a kernel for it, which only refuses."""
     if tf.executing_eagerly():
         return contextlib.nullcontext()
     return tf.xla.experimental.jit_scope(compile_ops=False)
 
 
-def _scalar(name, value, dtype):
+def scalar(name, value, dtype):
+    """`tf.convert_to_tensor` of a scalar, whose error names the argument."""
     try:
         return tf.convert_to_tensor(value, dtype)
     except (TypeError, ValueError):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.library import register_once
-from tf_roialign.op_defs import attributes_of, index_of
+from tf_roialign.op_defs import attributes_of, places_of_inputs
 
 try:
     from tensorflow.python.ops.parallel_for import pfor as _pfor
@@ -79,67 +79,146 @@ def _iterations(pfor_input):
     return pfor_input.pfor.loop_len_vector[0]
 
 
-def _input(pfor_input, name):
-    """(value, whether it is stacked)."""
-    value, is_stacked, _ = pfor_input.input(index_of(pfor_input.op.type, name))
-    return value, is_stacked
+def _places(pfor_input, name):
+    """Where an input is among the op's tensors, as a list."""
+    places = places_of_inputs(pfor_input.op)[name]
+    return places if isinstance(places, list) else [places]
 
 
 def _stacked(pfor_input, *names):
     """The values of inputs, stacked."""
-    places = [index_of(pfor_input.op.type, name) for name in names]
+    places = [place for name in names for place in _places(pfor_input, name)]
     pfor_input.stack_inputs(places)
     return [pfor_input.stacked_input(place) for place in places]
 
 
+def _run(pfor_input, name, **arguments):
+    """Calls a raw op, by its name on one map."""
+    op = pfor_input.op
+    prefix = "multi_scale_" * op_defs.reads_many_maps(op.type)
+    return getattr(raw_ops, prefix + name)(**{**attributes_of(op), **arguments})
+
+
+def _as_input(pfor_input, tensors):
+    """The tensors of an input that is a list for ops on many maps."""
+    return tensors if op_defs.reads_many_maps(pfor_input.op.type) else tensors[0]
+
+
 def _features(pfor_input):
     """(features, images of one iteration, whether each iteration has features of its own)."""
-    features, is_stacked = _input(pfor_input, "features")
+    places = _places(pfor_input, "features")
+    inputs = [pfor_input.input(place) for place in places]
+    if any(is_stacked for _, is_stacked, _ in inputs):
+        stacked = _stacked(pfor_input, "features")
+        images = tf.shape(stacked[0])[1]
+        return _as_input(pfor_input, [_fold_images(each) for each in stacked]), images, True
+    features = [value for value, _, _ in inputs]
+    return _as_input(pfor_input, features), tf.shape(features[0])[0], False
+
+
+def _shapes(pfor_input):
+    """The shapes of the features of one iteration: all iterations have the same."""
+    inputs = [pfor_input.input(place) for place in _places(pfor_input, "features_shape")]
+    return [value[0] if is_stacked else value for value, is_stacked, _ in inputs]
+
+
+def _many(pfor_input):
+    """The inputs of an op on many maps that it has besides; levels are those of all iterations."""
+    if not op_defs.reads_many_maps(pfor_input.op.type):
+        return {}
+    (place,) = _places(pfor_input, "spatial_scales")
+    scales, is_stacked, _ = pfor_input.input(place)
     if is_stacked:
-        return _fold_images(features), tf.shape(features)[1], True
-    return features, tf.shape(features)[0], False
+        raise _NotConverted("each iteration has `spatial_scales` of its own")
+    (levels,) = _stacked(pfor_input, "levels")
+    return {"levels": tf.reshape(levels, [-1]), "spatial_scales": scales}
 
 
 def _convert(pfor_input):
-    attributes = attributes_of(pfor_input.op)
     features, images, own = _features(pfor_input)
     boxes, indices = _stacked(pfor_input, "boxes", "box_indices")
     boxes = _Boxes(boxes, indices, _iterations(pfor_input), images, own)
-    output = raw_ops.roi_align(features, boxes.boxes, boxes.box_indices, **attributes)
+    output = _run(
+        pfor_input,
+        "roi_align",
+        features=features,
+        boxes=boxes.boxes,
+        box_indices=boxes.box_indices,
+        **_many(pfor_input),
+    )
     return _wrap(boxes.unfold(output), True)
 
 
+def _unfold_maps(pfor_input, grad_features, shapes):
+    """Gradients to the features of all iterations, stacked."""
+    is_list = op_defs.reads_many_maps(pfor_input.op.type)
+    outputs = [
+        _wrap(tf.reshape(each, tf.concat([[-1], shape], 0)), True)
+        for each, shape in zip(grad_features if is_list else [grad_features], shapes, strict=True)
+    ]
+    return outputs if is_list else outputs[0]
+
+
 def _convert_grad(pfor_input):
-    attributes = attributes_of(pfor_input.op)
     iterations = _iterations(pfor_input)
-    shape, is_stacked = _input(pfor_input, "features_shape")
-    if is_stacked:
-        shape = shape[0]  # all iterations have the same
+    shapes = _shapes(pfor_input)
     grad_output, boxes, indices = _stacked(pfor_input, "grad_output", "boxes", "box_indices")
-    boxes = _Boxes(boxes, indices, iterations, shape[0], True)
-    iterations = tf.cast(tf.reshape(iterations, [1]), shape.dtype)
-    grad_features = raw_ops.roi_align_grad(
-        boxes.fold(grad_output),
-        boxes.boxes,
-        boxes.box_indices,
-        tf.concat([iterations * shape[:1], shape[1:]], 0),
-        **attributes,
+    boxes = _Boxes(boxes, indices, iterations, shapes[0][0], True)
+    of_all = [
+        tf.concat([tf.cast(tf.reshape(iterations, [1]), shape.dtype) * shape[:1], shape[1:]], 0)
+        for shape in shapes
+    ]
+    grad_features = _run(
+        pfor_input,
+        "roi_align_grad",
+        grad_output=boxes.fold(grad_output),
+        boxes=boxes.boxes,
+        box_indices=boxes.box_indices,
+        features_shape=_as_input(pfor_input, of_all),
+        **_many(pfor_input),
     )
-    return _wrap(tf.reshape(grad_features, tf.concat([iterations, shape], 0)), True)
+    return _unfold_maps(pfor_input, grad_features, shapes)
+
+
+def _convert_max_grad(pfor_input):
+    stacked = _stacked(pfor_input, "features")
+    images = tf.shape(stacked[0])[1]
+    grad_output, boxes, indices = _stacked(pfor_input, "grad_output", "boxes", "box_indices")
+    boxes = _Boxes(boxes, indices, _iterations(pfor_input), images, True)
+    grad_features = _run(
+        pfor_input,
+        "roi_align_max_grad",
+        grad_output=boxes.fold(grad_output),
+        features=_as_input(pfor_input, [_fold_images(each) for each in stacked]),
+        boxes=boxes.boxes,
+        box_indices=boxes.box_indices,
+        **_many(pfor_input),
+    )
+    return _unfold_maps(pfor_input, grad_features, [tf.shape(each)[1:] for each in stacked])
 
 
 def _convert_boxes_grad(pfor_input):
-    attributes = attributes_of(pfor_input.op)
     features, images, own = _features(pfor_input)
     grad_output, boxes, indices = _stacked(pfor_input, "grad_output", "boxes", "box_indices")
     boxes = _Boxes(boxes, indices, _iterations(pfor_input), images, own)
-    grad_boxes = raw_ops.roi_align_boxes_grad(
-        boxes.fold(grad_output), features, boxes.boxes, boxes.box_indices, **attributes
+    grad_boxes = _run(
+        pfor_input,
+        "roi_align_boxes_grad",
+        grad_output=boxes.fold(grad_output),
+        features=features,
+        boxes=boxes.boxes,
+        box_indices=boxes.box_indices,
+        **_many(pfor_input),
     )
     return _wrap(boxes.unfold_gradient(grad_boxes), True)
 
 
 if _register is not None:
-    register_once(_register, op_defs.ROI_ALIGN)(_convert)
-    register_once(_register, op_defs.ROI_ALIGN_GRAD)(_convert_grad)
-    register_once(_register, op_defs.ROI_ALIGN_BOXES_GRAD)(_convert_boxes_grad)
+    for _op_type, _converter in (
+        (op_defs.ROI_ALIGN, _convert),
+        (op_defs.ROI_ALIGN_GRAD, _convert_grad),
+        (op_defs.ROI_ALIGN_MAX_GRAD, _convert_max_grad),
+        (op_defs.ROI_ALIGN_BOXES_GRAD, _convert_boxes_grad),
+    ):
+        register_once(_register, _op_type)(_converter)
+        register_once(_register, op_defs.on_many_maps(_op_type))(_converter)

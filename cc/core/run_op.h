@@ -10,6 +10,7 @@
 #include "cc/core/call/attributes.h"
 #include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
+#include "cc/core/call/level_rule.h"
 #include "cc/core/call/op.h"
 #include "cc/core/call/params.h"
 #include "cc/core/call/signature.h"
@@ -19,7 +20,7 @@
 namespace tf_roialign {
 
 // The data of an op's inputs, each in the place of its name, in the memory of
-// the device that the op runs on.
+// the device that the op runs on; but spatial_scales, in host memory.
 class InputData {
  public:
   void Set(Input input, const void* data) {
@@ -30,10 +31,25 @@ class InputData {
     return static_cast<const Element*>(data_[static_cast<int>(input)]);
   }
 
+  // An entry of the list that the features may be.
+  void SetFeatures(int map, const void* data) { features_[map] = data; }
+  template <typename T>
+  const T* Features(int map) const {
+    return static_cast<const T*>(features_[map]);
+  }
+
   bool indices_are_64_bit = false;
+  bool levels_are_64_bit = false;
+  int64_t levels = 0;  // how many there are
 
  private:
   const void* data_[kInputs] = {};
+  const void* features_[kMaxMaps] = {};
+};
+
+// Of an op: one, or one for each map.
+struct OutputData {
+  void* data[kMaxMaps] = {};
 };
 
 // Context: CpuContext, or CudaContext where cuda/roi_align_cuda.h is included.
@@ -42,38 +58,57 @@ class InputData {
 template <Op kOp, typename T, typename B, typename Context>
 Status RunOp(const Context& context, const OpParams& params,
              const Signature& signature, const InputData& inputs,
-             void* output) {
+             const OutputData& outputs) {
   const Sizes& sizes = signature.sizes;
-  const Scale& scale = params.spatial_scale;
+  const int map_count = signature.map_count;
+  Scale scales[kMaxMaps] = {params.spatial_scale};
   Boxes<B> boxes = {signature.form, inputs.Get<B>(Input::kBoxes),
                     signature.columns, sizes.boxes};
   if (boxes.form == BoxForm::kSeparate) {
     boxes.box_indices = inputs.Get<void>(Input::kBoxIndices);
     boxes.indices_are_64_bit = inputs.indices_are_64_bit;
   }
-  const FeatureMap<const T> features = {inputs.Get<T>(Input::kFeatures),
-                                        signature.height, signature.width,
-                                        scale.y, scale.x};
-  const FeatureMaps<const T> maps(features);
-  const FeatureMap<T> grad_features = {static_cast<T*>(output),
-                                       signature.height, signature.width,
-                                       scale.y, scale.x};
-  const FeatureMaps<T> grad_maps(grad_features);
+  LevelRule level_rule;
+  if (params.maps == Maps::kMany) {
+    TF_ROIALIGN_RETURN_IF_ERROR(ReadSpatialScales(
+        inputs.Get<double>(Input::kSpatialScales), map_count, scales));
+    if (inputs.levels > 0) {
+      boxes.map_indices = inputs.Get<void>(Input::kLevels);
+      boxes.map_indices_are_64_bit = inputs.levels_are_64_bit;
+    } else if (map_count > 1) {
+      level_rule = MakeLevelRule<B>(params.canonical_scale,
+                                    params.canonical_level, scales, map_count);
+      boxes.level_rule = &level_rule;
+    }
+  }
+  FeatureMap<const T> features[kMaxMaps];
+  FeatureMap<T> grad_features[kMaxMaps];
+  for (int m = 0; m < map_count; ++m) {
+    const auto [height, width] = signature.maps[m];
+    const auto [y, x] = scales[m];
+    features[m] = {inputs.Features<T>(m), height, width, y, x};
+    grad_features[m] = {static_cast<T*>(outputs.data[m]), height, width, y, x};
+  }
+  const FeatureMaps<const T> maps(features, map_count);
+  const FeatureMaps<T> grad_maps(grad_features, map_count);
   [[maybe_unused]] const T* grad_output = inputs.Get<T>(Input::kGradOutput);
   [[maybe_unused]] const B* direction = inputs.Get<B>(Input::kDirection);
+  [[maybe_unused]] T* output = static_cast<T*>(outputs.data[0]);
 
   if constexpr (kOp == Op::kForward) {
-    return RoiAlignForward(context, params, sizes, boxes, maps,
-                           static_cast<T*>(output));
+    return RoiAlignForward(context, params, sizes, boxes, maps, output);
   } else if constexpr (kOp == Op::kFeatureGrad) {
     return RoiAlignFeatureGrad(context, params, sizes, boxes, grad_output,
                                grad_maps);
+  } else if constexpr (kOp == Op::kMaxFeatureGrad) {
+    return RoiAlignMaxFeatureGrad(context, params, sizes, boxes, maps,
+                                  grad_output, grad_maps);
   } else if constexpr (kOp == Op::kBoxGrad) {
     return RoiAlignBoxGrad(context, params, sizes, boxes, maps, grad_output,
-                           static_cast<B*>(output));
+                           static_cast<B*>(outputs.data[0]));
   } else if constexpr (kOp == Op::kBoxTangent) {
     return RoiAlignBoxTangent(context, params, sizes, boxes, direction, maps,
-                              static_cast<T*>(output));
+                              output);
   } else if constexpr (kOp == Op::kBoxTangentGrad) {
     return RoiAlignBoxTangentGrad(context, params, sizes, boxes, direction,
                                   grad_output, grad_maps);
@@ -85,7 +120,7 @@ Status RunOp(const Context& context, const OpParams& params,
         CheckQuantization(code_scale, zero_point, std::numeric_limits<T>::min(),
                           std::numeric_limits<T>::max()));
     return RoiAlignForwardQuantized(context, params, sizes, boxes, code_scale,
-                                    zero_point, maps, static_cast<T*>(output));
+                                    zero_point, maps, output);
   }
 }
 

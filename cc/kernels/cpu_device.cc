@@ -10,9 +10,11 @@
 
 namespace tf_roialign {
 
-CpuDevice::CpuDevice(tensorflow::OpKernelContext* context,
-                     tensorflow::Tensor* output) {
-  AdviseHugePages(output->data(), output->TotalBytes());
+void CpuDevice::Prepare(const tensorflow::Tensor& output) {
+  AdviseHugePages(output.data(), output.TotalBytes());
+}
+
+CpuDevice::CpuDevice(tensorflow::OpKernelContext* context) {
   const auto* threads = context->device()->tensorflow_cpu_worker_threads();
   threads_ = [threads](int64_t units, int64_t unit_cost,
                        const std::function<void(int64_t, int64_t)>& run) {

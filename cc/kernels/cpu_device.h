@@ -16,7 +16,9 @@ class CpuDevice {
  public:
   static const char* Type() { return tensorflow::DEVICE_CPU; }
 
-  CpuDevice(tensorflow::OpKernelContext* context, tensorflow::Tensor* output);
+  static void Prepare(const tensorflow::Tensor& output);
+
+  explicit CpuDevice(tensorflow::OpKernelContext* context);
 
   CpuContext core() const { return {threads_}; }
 

@@ -21,7 +21,9 @@ class CudaDevice {
  public:
   static const char* Type() { return tensorflow::DEVICE_GPU; }
 
-  CudaDevice(tensorflow::OpKernelContext* context, tensorflow::Tensor*)
+  static void Prepare(const tensorflow::Tensor&) {}
+
+  explicit CudaDevice(tensorflow::OpKernelContext* context)
       : context_(context) {}
 
   CudaContext core();

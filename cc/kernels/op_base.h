@@ -16,7 +16,7 @@ namespace tf_roialign {
 
 class RoiAlignOpBase : public tensorflow::OpKernel {
  public:
-  RoiAlignOpBase(Op op, tensorflow::OpKernelConstruction* context);
+  RoiAlignOpBase(const OpInfo& info, tensorflow::OpKernelConstruction* context);
 
   void Compute(tensorflow::OpKernelContext* context) final;
 
@@ -24,8 +24,11 @@ class RoiAlignOpBase : public tensorflow::OpKernel {
   struct Call {
     Signature signature;
     InputData inputs;
-    tensorflow::Tensor* output = nullptr;
+    OutputData outputs;
   };
+
+  // Once the memory of an output is there.
+  virtual void Prepare(const tensorflow::Tensor& output) const = 0;
 
   virtual absl::Status Run(const Call& call,
                            tensorflow::OpKernelContext* context) = 0;
@@ -33,10 +36,15 @@ class RoiAlignOpBase : public tensorflow::OpKernel {
   const OpParams& params() const { return params_; }
 
  private:
-  absl::Status Prepare(tensorflow::OpKernelContext* context, Call* call) const;
+  absl::Status Read(tensorflow::OpKernelContext* context, Call* call) const;
+  static absl::Status ReadInput(Input input, int map,
+                                const tensorflow::Tensor& tensor,
+                                InputShapes* shapes, InputData* inputs);
+  absl::Status Allocate(tensorflow::OpKernelContext* context, Call* call) const;
 
-  const Op op_;
+  const OpInfo info_;
   OpParams params_;
+  int map_count_ = 1;
 };
 
 }  // namespace tf_roialign

@@ -15,50 +15,55 @@
 namespace tf_roialign {
 
 // Device: CpuDevice or CudaDevice. One is made for each call, of its
-// OpKernelContext and output, and `core()` is what the core runs with.
+// OpKernelContext, and `core()` is what the core runs with.
 // T, B: the core's dtypes of features and boxes.
-template <typename Device, Op kOp, typename T, typename B>
+template <typename Device, Op kOp, Maps kMaps, typename T, typename B>
 class RoiAlignOp : public RoiAlignOpBase {
  public:
   explicit RoiAlignOp(tensorflow::OpKernelConstruction* context)
-      : RoiAlignOpBase(kOp, context) {}
+      : RoiAlignOpBase(InfoOf(kOp, kMaps), context) {}
 
  protected:
+  void Prepare(const tensorflow::Tensor& output) const override {
+    Device::Prepare(output);
+  }
   absl::Status Run(const Call& call,
                    tensorflow::OpKernelContext* context) override {
-    Device device(context, call.output);
+    Device device(context);
     return ToAbsl(RunOp<kOp, T, B>(device.core(), params(), call.signature,
-                                   call.inputs, call.output->data()));
+                                   call.inputs, call.outputs));
   }
 };
 
 // Registers the kernel. TensorflowT: T in TensorFlow's API. The value says
 // nothing: it is there to be computed when the library is loaded.
-template <typename Device, Op kOp, typename T, typename TensorflowT, typename B>
+template <typename Device, Op kOp, Maps kMaps, typename T, typename TensorflowT,
+          typename B>
 bool RegisterRoiAlignOp() {
   using tensorflow::OpKernel;
   using tensorflow::OpKernelConstruction;
-  constexpr OpInfo kInfo = InfoOf(kOp);
+  constexpr OpInfo kInfo = InfoOf(kOp, kMaps);
   tensorflow::KernelDefBuilder definition(kInfo.name);
   definition.Device(Device::Type())
       .template TypeConstraint<TensorflowT>("T")
       .template TypeConstraint<B>("Tboxes");
-  if (kInfo.Has(Input::kFeaturesShape)) {
-    definition.HostMemory(NameOf(Input::kFeaturesShape));
+  for (const Input input : {Input::kFeaturesShape, Input::kSpatialScales}) {
+    if (kInfo.Has(input)) definition.HostMemory(NameOf(input));
   }
   tensorflow::kernel_factory::OpKernelRegistrar(
       definition.Build(), "RoiAlignOp",
       [](OpKernelConstruction* context) -> OpKernel* {
-        return new RoiAlignOp<Device, kOp, T, B>(context);
+        return new RoiAlignOp<Device, kOp, kMaps, T, B>(context);
       });
   return true;
 }
 
-// For every dtype of boxes.
+// For every dtype of boxes, on one map and on many.
 template <typename Device, Op kOp, typename T, typename TensorflowT>
 bool RegisterRoiAlignOps() {
-#define TF_ROIALIGN_REGISTER(B) \
-  RegisterRoiAlignOp<Device, kOp, T, TensorflowT, B>();
+#define TF_ROIALIGN_REGISTER(B)                                     \
+  RegisterRoiAlignOp<Device, kOp, Maps::kOne, T, TensorflowT, B>(); \
+  RegisterRoiAlignOp<Device, kOp, Maps::kMany, T, TensorflowT, B>();
   TF_ROIALIGN_FOR_EACH_BOX_TYPE(TF_ROIALIGN_REGISTER)
 #undef TF_ROIALIGN_REGISTER
   return true;

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cc/core/call/attributes.h"
+#include "cc/core/call/op.h"
 #include "cc/core/call/params.h"
 #include "cc/core/call/shape.h"
 #include "cc/ops/convert.h"
@@ -37,12 +38,20 @@ inline std::string AttributeSpec(const char* name, const Scale& value) {
 inline std::string AttributeSpec(const char* name, int64_t value) {
   return absl::StrCat(name, ": int = ", value);
 }
+inline std::string AttributeSpec(const char* name, double value) {
+  return absl::StrFormat("%s: float = %.1f", name, value);
+}
 inline std::string AttributeSpec(const char* name, bool value) {
   return absl::StrCat(name, ": bool = ", value ? "true" : "false");
 }
 inline std::string AttributeSpec(const char* name, Layout value) {
   return absl::StrCat(name, ": {'NHWC', 'NCHW'} = '",
                       value == Layout::kNHWC ? "NHWC" : "NCHW", "'");
+}
+
+inline std::string AttributeSpec(const char* name, Mode value) {
+  return absl::StrCat(name, ": {'avg', 'max'} = '",
+                      value == Mode::kAvg ? "avg" : "max", "'");
 }
 
 // Of an attribute that is two in TensorFlow, the second; else empty.
@@ -99,21 +108,51 @@ absl::Status ReadAttribute(Context* context, const char* name, Layout* value) {
   return absl::OkStatus();
 }
 
+template <typename Context>
+absl::Status ReadAttribute(Context* context, const char* name, Mode* value) {
+  std::string text;
+  TF_RETURN_IF_ERROR(context->GetAttr(name, &text));
+  *value = text == "max" ? Mode::kMax : Mode::kAvg;
+  return absl::OkStatus();
+}
+
+template <typename Context>
+absl::Status ReadAttribute(Context* context, const char* name, double* value) {
+  float number;
+  TF_RETURN_IF_ERROR(context->GetAttr(name, &number));
+  *value = number;
+  return absl::OkStatus();
+}
+
 // int64_t, bool.
 template <typename Context, typename Value>
 absl::Status ReadAttribute(Context* context, const char* name, Value* value) {
   return context->GetAttr(name, value);
 }
 
+// The length of the lists of an op on many maps, checked; 1 of others.
+template <typename Context>
+absl::Status ReadMapCount(Context* context, const OpInfo& info, int* count) {
+  *count = 1;
+  if (info.maps == Maps::kOne) return absl::OkStatus();
+  int64_t length;
+  TF_RETURN_IF_ERROR(context->GetAttr("N", &length));
+  TF_RETURN_IF_ERROR(ToAbsl(CheckMapCount(length)));
+  *count = static_cast<int>(length);
+  return absl::OkStatus();
+}
+
 // All of them, checked.
 template <typename Context>
-absl::Status ReadParams(Context* context, OpParams* params) {
+absl::Status ReadParams(Context* context, const OpInfo& info,
+                        OpParams* params) {
+  params->maps = info.maps;
   absl::Status status;
   ForEachAttribute(*params, [&](const char* name, auto& value, const char*) {
     if (status.ok()) status = ReadAttribute(context, name, &value);
   });
   TF_RETURN_IF_ERROR(status);
-  return ToAbsl(CheckParams(*params));
+  return ToAbsl(CheckParams(info.op, *params));
 }
 
 }  // namespace tf_roialign

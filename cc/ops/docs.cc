@@ -29,6 +29,16 @@ and for every number of threads. Boxes that are not finite add nothing.
 
 Differentiable in grad_output and boxes.
 )doc";
+    case Op::kMaxFeatureGrad:
+      return R"doc(
+The gradient of RoiAlign with mode "max" with respect to its features.
+
+The gradient of a bin goes to the pixels of its largest sample, the first of equal
+ones; a sample outside the map has none. Bit-identical from run to run and for every
+number of threads. Boxes that are not finite add nothing.
+
+Not differentiable.
+)doc";
     case Op::kBoxGrad:
       return R"doc(
 The gradient of RoiAlign with respect to its boxes.
@@ -70,10 +80,21 @@ Not differentiable.
 )doc";
 }
 
+const char* SummaryOfMany = R"doc(
+Each box reads one map of a list, as of a feature pyramid: that of its level.
+)doc";
+
 const char* DocOf(Input input) {
   switch (input) {
     case Input::kFeatures:
       return "`[N, H, W, C]`, or `[N, C, H, W]` for data_format \"NCHW\".";
+    case Input::kLevels:
+      return "`[K]`, which of the features each box reads, or `[0]`: the "
+             "areas\n"
+             "  of the boxes say it (canonical_level).";
+    case Input::kSpatialScales:
+      return "`[maps, 2]`, (y, x) of each of the features: feature pixels per\n"
+             "  input-image pixel. Finite, > 0. In host memory.";
     case Input::kGradOutput:
       return "Gradient with respect to the pooled features, in their shape.";
     case Input::kBoxes:
@@ -116,14 +137,17 @@ std::string Entry(const char* name, const char* doc) {
 
 }  // namespace
 
-std::string DocOf(Op op) {
-  const OpInfo info = InfoOf(op);
-  std::string doc = absl::StrCat(Summary(op), "\n");
+std::string DocOf(const OpInfo& info) {
+  const Op op = info.op;
+  const bool is_many = info.maps == Maps::kMany;
+  std::string doc =
+      absl::StrCat(Summary(op), is_many ? SummaryOfMany : "", "\n");
   for (int i = 0; i < info.input_count; ++i) {
     absl::StrAppend(&doc, Entry(NameOf(info.inputs[i]), DocOf(info.inputs[i])));
   }
   absl::StrAppend(&doc, Entry(info.output_name, DocOf(info.output)));
-  const OpParams params;
+  OpParams params;
+  params.maps = info.maps;
   std::string second;
   ForEachAttribute(params, [&](const char* name, const auto& value,
                                const char* documentation) {
@@ -142,6 +166,10 @@ std::string DocOf(Op op) {
       Entry("Tindices", "Dtype of box_indices."));
   if (info.Has(Input::kFeaturesShape)) {
     absl::StrAppend(&doc, Entry("Tshape", "Dtype of features_shape."));
+  }
+  if (is_many) {
+    absl::StrAppend(&doc, Entry("Tlevels", "Dtype of levels."),
+                    Entry("N", "How many maps there are, 1 to 8."));
   }
   return doc;
 }

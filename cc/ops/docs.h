@@ -11,7 +11,7 @@ namespace tf_roialign {
 
 // As OpDefBuilder::Doc takes it: a summary, then inputs, outputs and
 // attributes.
-std::string DocOf(Op op);
+std::string DocOf(const OpInfo& info);
 
 }  // namespace tf_roialign
 

@@ -29,6 +29,10 @@ const char* DtypeOf(Input input) {
       return "Tboxes";
     case Input::kBoxIndices:
       return "Tindices";
+    case Input::kLevels:
+      return "Tlevels";
+    case Input::kSpatialScales:
+      return "double";
     case Input::kFeaturesShape:
       return "Tshape";
     case Input::kScale:
@@ -69,16 +73,19 @@ std::string BoxDtypes() {
   return list;
 }
 
-OpDefBuilderWrapper Define(Op op) {
-  const OpInfo info = InfoOf(op);
+OpDefBuilderWrapper Define(Op op, Maps maps) {
+  const OpInfo info = InfoOf(op, maps);
   OpDefBuilderWrapper definition(info.name);
   for (int i = 0; i < info.input_count; ++i) {
     const Input input = info.inputs[i];
-    definition.Input(absl::StrCat(NameOf(input), ": ", DtypeOf(input)));
+    definition.Input(absl::StrCat(
+        NameOf(input), info.IsList(input) ? ": N * " : ": ", DtypeOf(input)));
   }
-  definition.Output(absl::StrCat(
-      info.output_name, info.output == Output::kBoxes ? ": Tboxes" : ": T"));
-  const OpParams params;
+  definition.Output(
+      absl::StrCat(info.output_name, info.OutputIsList() ? ": N * " : ": ",
+                   info.output == Output::kBoxes ? "Tboxes" : "T"));
+  OpParams params;
+  params.maps = maps;
   ForEachAttribute(params,
                    [&](const char* name, const auto& value, const char*) {
                      definition.Attr(AttributeSpec(name, value));
@@ -94,16 +101,21 @@ OpDefBuilderWrapper Define(Op op) {
   if (info.Has(Input::kFeaturesShape)) {
     definition.Attr("Tshape: {int32, int64} = DT_INT32");
   }
+  if (maps == Maps::kMany) {
+    definition.Attr("Tlevels: {int32, int64} = DT_INT32").Attr("N: int >= 1");
+  }
   definition
-      .SetShapeFn(
-          [op](InferenceContext* context) { return InferShape(op, context); })
-      .Doc(DocOf(op));
+      .SetShapeFn([info](InferenceContext* context) {
+        return InferShape(info, context);
+      })
+      .Doc(DocOf(info));
   return definition;
 }
 
 #define TF_ROIALIGN_REGISTER(op)                                         \
   const tensorflow::InitOnStartupMarker register_##op [[maybe_unused]] = \
-      TF_INIT_ON_STARTUP_IF(true) << Define(Op::op);
+      TF_INIT_ON_STARTUP_IF(true)                                        \
+      << Define(Op::op, Maps::kOne) << Define(Op::op, Maps::kMany);
 TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
 TF_ROIALIGN_REGISTER(kForwardQuantized)
 

@@ -32,19 +32,19 @@ ShapeHandle ToHandle(InferenceContext* context, const Shape& shape) {
   return context->MakeShape(dims);
 }
 
-// What the input `features_shape` holds, as far as it is known.
-absl::Status FeaturesOfShapeInput(InferenceContext* context, int input,
+// What the input `features_shape` at `place` holds, as far as it is known.
+absl::Status FeaturesOfShapeInput(InferenceContext* context, int place,
                                   Shape* features) {
-  const tensorflow::Tensor* value = context->input_tensor(input);
+  const tensorflow::Tensor* value = context->input_tensor(place);
   if (value != nullptr) return ReadFeaturesShape(*value, features);
-  ShapeHandle shape = context->input(input);
+  ShapeHandle shape = context->input(place);
   const bool is_vector_of_4 = !context->RankKnown(shape) ||
                               (context->Rank(shape) == 1 &&
                                (!context->ValueKnown(context->Dim(shape, 0)) ||
                                 context->Value(context->Dim(shape, 0)) == 4));
   if (!is_vector_of_4) return absl::OkStatus();  // CheckShapes refuses it
   ShapeHandle handle;
-  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(input, &handle));
+  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(place, &handle));
   TF_RETURN_IF_ERROR(context->WithRank(handle, 4, &handle));
   *features = ToShape(context, handle);
   return absl::OkStatus();
@@ -52,22 +52,33 @@ absl::Status FeaturesOfShapeInput(InferenceContext* context, int input,
 
 }  // namespace
 
-absl::Status InferShape(Op op, InferenceContext* context) {
+absl::Status InferShape(const OpInfo& info, InferenceContext* context) {
   OpParams params;
-  TF_RETURN_IF_ERROR(ReadParams(context, &params));
-  const OpInfo info = InfoOf(op);
+  TF_RETURN_IF_ERROR(ReadParams(context, info, &params));
   InputShapes shapes;
+  int map_count;
+  TF_RETURN_IF_ERROR(ReadMapCount(context, info, &map_count));
+  shapes.set_map_count(map_count);
+  int place = 0;  // among the inputs, entries of lists counted
   for (int i = 0; i < info.input_count; ++i) {
-    shapes[info.inputs[i]] = ToShape(context, context->input(i));
-  }
-  if (info.Has(Input::kFeaturesShape)) {
-    TF_RETURN_IF_ERROR(FeaturesOfShapeInput(context,
-                                            info.IndexOf(Input::kFeaturesShape),
-                                            &shapes[Input::kFeatures]));
+    const Input input = info.inputs[i];
+    shapes[input] = ToShape(context, context->input(place));
+    const int count = info.IsList(input) ? map_count : 1;
+    for (int m = 0; m < count; ++m, ++place) {
+      if (input == Input::kFeatures) {
+        shapes.features(m) = ToShape(context, context->input(place));
+      } else if (input == Input::kFeaturesShape) {
+        TF_RETURN_IF_ERROR(
+            FeaturesOfShapeInput(context, place, &shapes.features(m)));
+      }
+    }
   }
   Signature signature;
-  TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(op, params, shapes, &signature)));
-  context->set_output(0, ToHandle(context, signature.OutputShape(op, params)));
+  TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(info, params, shapes, &signature)));
+  for (int m = 0; m < (info.OutputIsList() ? map_count : 1); ++m) {
+    context->set_output(
+        m, ToHandle(context, signature.OutputShape(info, params, m)));
+  }
   return absl::OkStatus();
 }
 

@@ -9,7 +9,7 @@
 
 namespace tf_roialign {
 
-absl::Status InferShape(Op op,
+absl::Status InferShape(const OpInfo& info,
                         tensorflow::shape_inference::InferenceContext* context);
 
 }  // namespace tf_roialign

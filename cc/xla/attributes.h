@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cc/core/call/params.h"
 #include "xla/ffi/api/ffi.h"
@@ -39,15 +40,42 @@ inline std::string AttributeText(const Scale& value) {
   return "array<i64: " + BitsText(value.y) + ", " + BitsText(value.x) + ">";
 }
 
-inline std::string AttributesText(const OpParams& params) {
-  std::string text;
-  ForEachAttribute(params,
-                   [&](const char* name, const auto& value, const char*) {
-                     text += (text.empty() ? "{" : ", ") + std::string(name) +
-                             " = " + AttributeText(value);
-                   });
-  return text + "}";
+inline std::string AttributeText(Mode value) {
+  return value == Mode::kMax ? "\"max\"" : "\"avg\"";
 }
+inline std::string AttributeText(double value) {
+  return BitsText(value) + " : i64";
+}
+
+// Of an op on many maps: how many.
+constexpr const char* kMapCount = "map_count";
+
+// Names and values of an MLIR dictionary.
+class AttributesText {
+ public:
+  explicit AttributesText(const OpParams& params) {
+    ForEachAttribute(params,
+                     [&](const char* name, const auto& value, const char*) {
+                       Add(name, AttributeText(value));
+                     });
+  }
+
+  void Add(const std::string& name, const std::string& value) {
+    text_ += (text_.empty() ? "{" : ", ") + name + " = " + value;
+  }
+  void AddNumbers(const std::string& name, const std::vector<double>& values) {
+    std::string bits;
+    for (double value : values) {
+      bits += (bits.empty() ? "" : ", ") + BitsText(value);
+    }
+    Add(name, "array<i64: " + bits + ">");
+  }
+
+  std::string text() const { return text_ + "}"; }
+
+ private:
+  std::string text_;
+};
 
 // ---- Values: false if there is no such attribute ----------------------------
 
@@ -65,6 +93,29 @@ inline bool ReadAttribute(const ::xla::ffi::Dictionary& attributes,
   const auto read = attributes.get<std::string_view>(name);
   if (read) *value = *read == "NCHW" ? Layout::kNCHW : Layout::kNHWC;
   return bool(read);
+}
+
+inline bool ReadAttribute(const ::xla::ffi::Dictionary& attributes,
+                          const char* name, Mode* value) {
+  const auto read = attributes.get<std::string_view>(name);
+  if (read) *value = *read == "max" ? Mode::kMax : Mode::kAvg;
+  return bool(read);
+}
+
+inline bool ReadAttribute(const ::xla::ffi::Dictionary& attributes,
+                          const char* name, double* value) {
+  const auto bits = attributes.get<int64_t>(name);
+  if (bits) std::memcpy(value, &*bits, sizeof(*value));
+  return bool(bits);
+}
+
+// `count` numbers, as AddNumbers writes them.
+inline bool ReadNumbers(const ::xla::ffi::Dictionary& attributes,
+                        const char* name, int64_t count, double* values) {
+  const auto read = attributes.get<::xla::ffi::Span<const int64_t>>(name);
+  if (!read || int64_t(read->size()) != count) return false;
+  std::memcpy(values, read->begin(), count * sizeof(*values));
+  return true;
 }
 
 inline bool ReadTwo(const ::xla::ffi::Dictionary& attributes, const char* name,
@@ -93,8 +144,9 @@ inline bool ReadAttribute(const ::xla::ffi::Dictionary& attributes,
 }
 
 inline ::xla::ffi::ErrorOr<OpParams> ReadParams(
-    const ::xla::ffi::Dictionary& attributes) {
+    const ::xla::ffi::Dictionary& attributes, Maps maps) {
   OpParams params;
+  params.maps = maps;
   const char* missing = nullptr;
   ForEachAttribute(params, [&](const char* name, auto& value, const char*) {
     if (!ReadAttribute(attributes, name, &value)) missing = name;

@@ -29,24 +29,36 @@ ParallelFor PoolThreads(ffi::ThreadPool* pool) {
   };
 }
 
-template <Op kOp>
+template <Op kOp, Maps kMaps>
 ffi::Error HandleOnCpu(ffi::ThreadPool pool, ffi::RemainingArgs operands,
-                       ffi::Result<ffi::AnyBuffer> result,
-                       ffi::Dictionary attributes) {
-  AdviseHugePages(result->untyped_data(), result->size_bytes());
+                       ffi::RemainingRets results, ffi::Dictionary attributes) {
+  for (size_t i = 0; i < results.size(); ++i) {
+    auto result = results.get<ffi::AnyBuffer>(i);
+    if (!result) return result.error();
+    AdviseHugePages((*result)->untyped_data(), (*result)->size_bytes());
+  }
+  HandledCall call;
+  ffi::Error error =
+      ReadCall(InfoOf(kOp, kMaps), operands, results, attributes, &call);
+  if (error.failure()) return error;
   const ParallelFor threads = PoolThreads(&pool);
-  return Handle<kOp>(CpuContext{threads}, operands, *result, attributes);
+  return Handle<kOp>(CpuContext{threads}, call);
 }
 
-#define TF_ROIALIGN_REGISTER(op)                                             \
-  XLA_FFI_DEFINE_HANDLER(handle_##op, HandleOnCpu<Op::op>,                   \
-                         ffi::Ffi::Bind()                                    \
-                             .Ctx<ffi::ThreadPool>()                         \
-                             .RemainingArgs()                                \
-                             .Ret<ffi::AnyBuffer>()                          \
-                             .Attrs());                                      \
-  XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), InfoOf(Op::op).name, "Host", \
-                           handle_##op);
+#define TF_ROIALIGN_REGISTER_FOR(op, maps)                          \
+  XLA_FFI_DEFINE_HANDLER(handle_##op##_##maps,                      \
+                         (HandleOnCpu<Op::op, Maps::maps>),         \
+                         ffi::Ffi::Bind()                           \
+                             .Ctx<ffi::ThreadPool>()                \
+                             .RemainingArgs()                       \
+                             .RemainingRets()                       \
+                             .Attrs());                             \
+  XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(),                     \
+                           InfoOf(Op::op, Maps::maps).name, "Host", \
+                           handle_##op##_##maps);
+#define TF_ROIALIGN_REGISTER(op)     \
+  TF_ROIALIGN_REGISTER_FOR(op, kOne) \
+  TF_ROIALIGN_REGISTER_FOR(op, kMany)
 TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
 
 }  // namespace

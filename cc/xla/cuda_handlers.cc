@@ -13,10 +13,9 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-template <Op kOp>
+template <Op kOp, Maps kMaps>
 ffi::Error HandleOnCuda(void* stream, ffi::ScratchAllocator scratch,
-                        ffi::RemainingArgs operands,
-                        ffi::Result<ffi::AnyBuffer> result,
+                        ffi::RemainingArgs operands, ffi::RemainingRets results,
                         ffi::Dictionary attributes) {
   // XLA frees the scratch memory when the handler returns, to be used by what
   // is queued on the same stream later.
@@ -25,19 +24,28 @@ ffi::Error HandleOnCuda(void* stream, ffi::ScratchAllocator scratch,
         // XLA refuses to promise a larger alignment than 16.
         return scratch.Allocate(bytes, 16).value_or(nullptr);
       }};
-  return Handle<kOp>(context, operands, *result, attributes);
+  HandledCall call;
+  ffi::Error error =
+      ReadCall(InfoOf(kOp, kMaps), operands, results, attributes, &call);
+  if (error.failure()) return error;
+  return Handle<kOp>(context, call);
 }
 
-#define TF_ROIALIGN_REGISTER(op)                                             \
-  XLA_FFI_DEFINE_HANDLER(handle_##op, HandleOnCuda<Op::op>,                  \
-                         ffi::Ffi::Bind()                                    \
-                             .Ctx<ffi::PlatformStream<void*>>()              \
-                             .Ctx<ffi::ScratchAllocator>()                   \
-                             .RemainingArgs()                                \
-                             .Ret<ffi::AnyBuffer>()                          \
-                             .Attrs());                                      \
-  XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), InfoOf(Op::op).name, "CUDA", \
-                           handle_##op);
+#define TF_ROIALIGN_REGISTER_FOR(op, maps)                          \
+  XLA_FFI_DEFINE_HANDLER(handle_##op##_##maps,                      \
+                         (HandleOnCuda<Op::op, Maps::maps>),        \
+                         ffi::Ffi::Bind()                           \
+                             .Ctx<ffi::PlatformStream<void*>>()     \
+                             .Ctx<ffi::ScratchAllocator>()          \
+                             .RemainingArgs()                       \
+                             .RemainingRets()                       \
+                             .Attrs());                             \
+  XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(),                     \
+                           InfoOf(Op::op, Maps::maps).name, "CUDA", \
+                           handle_##op##_##maps);
+#define TF_ROIALIGN_REGISTER(op)     \
+  TF_ROIALIGN_REGISTER_FOR(op, kOne) \
+  TF_ROIALIGN_REGISTER_FOR(op, kMany)
 TF_ROIALIGN_FOR_EACH_CUDA_OP(TF_ROIALIGN_REGISTER)
 
 }  // namespace

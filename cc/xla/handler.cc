@@ -1,53 +1,97 @@
 #include "cc/xla/handler.h"
 
+#include <algorithm>
+
 namespace tf_roialign {
 
 namespace ffi = ::xla::ffi;
 
-ffi::ErrorOr<HandledCall> ReadCall(Op op, const ffi::RemainingArgs& operands,
-                                   const ffi::AnyBuffer& result,
-                                   const ffi::Dictionary& attributes) {
-  const ffi::ErrorOr<OpParams> params = ReadParams(attributes);
-  if (!params) return ffi::Unexpected(params.error());
-  HandledCall call;
-  call.params = *params;
+namespace {
 
-  const OpInfo info = InfoOf(op);
+// The operand of an input, or of an entry of it.
+void ReadOperand(Input input, int map, const ffi::AnyBuffer& operand,
+                 InputShapes* shapes, HandledCall* call) {
+  const Shape shape = Shape::Of(operand.dimensions());
+  if (map == 0) (*shapes)[input] = shape;
+  call->inputs.Set(input, operand.untyped_data());
+  const bool is_64_bit = operand.element_type() == ffi::DataType::S64;
+  switch (input) {
+    case Input::kFeatures:
+      shapes->features(map) = shape;
+      call->inputs.SetFeatures(map, operand.untyped_data());
+      call->features_type = operand.element_type();
+      break;
+    case Input::kGradOutput:
+      call->features_type = operand.element_type();
+      break;
+    case Input::kBoxes:
+      call->boxes_type = operand.element_type();
+      break;
+    case Input::kBoxIndices:
+      call->inputs.indices_are_64_bit = is_64_bit;
+      break;
+    case Input::kLevels:
+      call->inputs.levels_are_64_bit = is_64_bit;
+      call->inputs.levels = static_cast<int64_t>(operand.element_count());
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+ffi::Error ReadCall(const OpInfo& info, const ffi::RemainingArgs& operands,
+                    const ffi::RemainingRets& results,
+                    const ffi::Dictionary& attributes, HandledCall* call) {
+  const ffi::ErrorOr<OpParams> params = ReadParams(attributes, info.maps);
+  if (!params) return params.error();
+  call->params = *params;
+  int64_t map_count = 1;
+  if (info.maps == Maps::kMany &&
+      !ReadAttribute(attributes, kMapCount, &map_count)) {
+    return ffi::Error::Internal("RoIAlign's custom call lacks its map count");
+  }
+
   InputShapes shapes;
+  shapes.set_map_count(static_cast<int>(map_count));
+  for (size_t i = 0; i < results.size(); ++i) {
+    auto result = results.get<ffi::AnyBuffer>(i);
+    if (!result) return result.error();
+    call->outputs.data[i] = (*result)->untyped_data();
+    if (info.Has(Input::kFeaturesShape)) {
+      shapes.features(int(i)) = Shape::Of((*result)->dimensions());
+    }
+  }
   size_t place = 0;
   for (int i = 0; i < info.input_count; ++i) {
     const Input input = info.inputs[i];
-    if (input == Input::kFeaturesShape) {
-      shapes[Input::kFeatures] = Shape::Of(result.dimensions());
+    if (input == Input::kFeaturesShape) continue;
+    if (input == Input::kSpatialScales &&
+        ReadNumbers(attributes, NameOf(input), 2 * map_count,
+                    call->spatial_scales)) {
+      call->inputs.Set(input, call->spatial_scales);
       continue;
     }
-    const ffi::ErrorOr<ffi::AnyBuffer> operand =
-        operands.get<ffi::AnyBuffer>(place++);
-    if (!operand) return ffi::Unexpected(operand.error());
-    shapes[input] = Shape::Of(operand->dimensions());
-    call.inputs.Set(input, operand->untyped_data());
-    if (input == Input::kBoxIndices) {
-      call.inputs.indices_are_64_bit =
-          operand->element_type() == ffi::DataType::S64;
-    } else if (input == Input::kBoxes) {
-      call.boxes_type = operand->element_type();
-    } else if (input == Input::kFeatures || input == Input::kGradOutput) {
-      call.features_type = operand->element_type();
+    for (int m = 0; m < (info.IsList(input) ? map_count : 1); ++m) {
+      const auto operand = operands.get<ffi::AnyBuffer>(place++);
+      if (!operand) return operand.error();
+      ReadOperand(input, m, *operand, &shapes, call);
     }
   }
   // XLA knew the shapes when it compiled the call.
-  const Status status = CheckShapes(op, call.params, shapes, &call.signature);
-  if (!status.ok()) return ffi::Unexpected(ToError(status));
+  const Status status =
+      CheckShapes(info, call->params, shapes, &call->signature);
+  if (!status.ok()) return ToError(status);
 
   if (place < operands.size()) {
-    const ffi::ErrorOr<ffi::AnyBuffer> count =
-        operands.get<ffi::AnyBuffer>(place);
-    if (!count) return ffi::Unexpected(count.error());
-    int64_t& boxes = call.signature.sizes.boxes;
+    const auto count = operands.get<ffi::AnyBuffer>(place);
+    if (!count) return count.error();
+    int64_t& boxes = call->signature.sizes.boxes;
     boxes = std::min<int64_t>(
         boxes, *static_cast<const int32_t*>(count->untyped_data()));
   }
-  return call;
+  return ffi::Error::Success();
 }
 
 }  // namespace tf_roialign

@@ -2,9 +2,10 @@
 // attributes become a call of the core.
 //
 // A call has the operands of its op, but for features_shape, whose value is the
-// shape of the result. After them there is one more where XLA knows only a
-// bound of the number of boxes: the number itself, a scalar int32. Further rows
-// are not read, and not written.
+// shape of the results, and on a GPU spatial_scales, which are attributes
+// there. After them there is one more where XLA knows only a bound of the
+// number of boxes: the number itself, a scalar int32. Further rows are not
+// read, and not written.
 
 #ifndef TF_ROIALIGN_CC_XLA_HANDLER_H_
 #define TF_ROIALIGN_CC_XLA_HANDLER_H_
@@ -44,44 +45,42 @@ inline ::xla::ffi::Error ToError(const Status& status) {
   return Error::Internal(status.text());
 }
 
-// A custom call's inputs, once they are known to fit together.
+// A custom call's inputs and outputs, once they are known to fit together.
 struct HandledCall {
+  HandledCall() = default;
+  HandledCall(const HandledCall&) = delete;  // `inputs` may point into it
+
   OpParams params;
   Signature signature;
   InputData inputs;
+  OutputData outputs;
   ::xla::ffi::DataType features_type;
   ::xla::ffi::DataType boxes_type;
+  double spatial_scales[2 * kMaxMaps];
 };
 
-::xla::ffi::ErrorOr<HandledCall> ReadCall(
-    Op op, const ::xla::ffi::RemainingArgs& operands,
-    const ::xla::ffi::AnyBuffer& result,
-    const ::xla::ffi::Dictionary& attributes);
+::xla::ffi::Error ReadCall(const OpInfo& info,
+                           const ::xla::ffi::RemainingArgs& operands,
+                           const ::xla::ffi::RemainingRets& results,
+                           const ::xla::ffi::Dictionary& attributes,
+                           HandledCall* call);
 
 template <Op kOp, typename T, typename Context>
-Status RunWithBoxes(const Context& context, const HandledCall& call,
-                    void* result) {
+Status RunWithBoxes(const Context& context, const HandledCall& call) {
   return call.boxes_type == ::xla::ffi::DataType::F64
              ? RunOp<kOp, T, double>(context, call.params, call.signature,
-                                     call.inputs, result)
+                                     call.inputs, call.outputs)
              : RunOp<kOp, T, float>(context, call.params, call.signature,
-                                    call.inputs, result);
+                                    call.inputs, call.outputs);
 }
 
 // Context: of the core, for the platform.
 template <Op kOp, typename Context>
-::xla::ffi::Error Handle(const Context& context,
-                         const ::xla::ffi::RemainingArgs& operands,
-                         const ::xla::ffi::AnyBuffer& result,
-                         const ::xla::ffi::Dictionary& attributes) {
-  const ::xla::ffi::ErrorOr<HandledCall> call =
-      ReadCall(kOp, operands, result, attributes);
-  if (!call) return call.error();
-  void* const data = result.untyped_data();
-  switch (call->features_type) {
+::xla::ffi::Error Handle(const Context& context, const HandledCall& call) {
+  switch (call.features_type) {
 #define TF_ROIALIGN_RUN(T, Tensorflow, Xla) \
   case ::xla::ffi::DataType::Xla:           \
-    return ToError(RunWithBoxes<kOp, T>(context, *call, data));
+    return ToError(RunWithBoxes<kOp, T>(context, call));
     TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_RUN)
 #undef TF_ROIALIGN_RUN
     default:

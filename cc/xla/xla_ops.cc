@@ -20,6 +20,7 @@
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "tensorflow/core/framework/kernel_def_builder.h"
 #include "xla/hlo/builder/xla_builder.h"
+#include "xla/literal.h"
 #include "xla/shape_util.h"
 
 namespace tf_roialign {
@@ -34,12 +35,13 @@ xla::Shape RowMajor(xla::PrimitiveType type, const Shape& shape) {
 
 class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
  public:
-  RoiAlignXlaOpBase(Op op, tensorflow::OpKernelConstruction* context)
+  RoiAlignXlaOpBase(const OpInfo& info,
+                    tensorflow::OpKernelConstruction* context)
       : XlaOpKernel(context),
-        info_(InfoOf(op)),
-        op_(op),
+        info_(info),
         on_gpu_(context->device_type().type_string() == "XLA_GPU_JIT") {
-    OP_REQUIRES_OK(context, ReadParams(context, &params_));
+    OP_REQUIRES_OK(context, ReadParams(context, info_, &params_));
+    OP_REQUIRES_OK(context, ReadMapCount(context, info_, &map_count_));
   }
 
   void Compile(XlaOpKernelContext* context) final {
@@ -47,53 +49,100 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
   }
 
  private:
+  // Calls visit(input, map, place) for every tensor: `map` among an input's
+  // entries, `place` among all tensors.
+  template <typename Visit>
+  absl::Status ForEachTensor(const Visit& visit) const {
+    int place = 0;
+    for (int i = 0; i < info_.input_count; ++i) {
+      const Input input = info_.inputs[i];
+      const int count = info_.IsList(input) ? map_count_ : 1;
+      for (int m = 0; m < count; ++m, ++place) {
+        TF_RETURN_IF_ERROR(visit(input, m, place));
+      }
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Build(XlaOpKernelContext* context) const {
     InputShapes shapes;
-    for (int i = 0; i < info_.input_count; ++i) {
-      TF_RETURN_IF_ERROR(InputShape(context, i, &shapes[info_.inputs[i]]));
-    }
-    if (info_.Has(Input::kFeaturesShape)) {
-      TF_RETURN_IF_ERROR(FeaturesOfShapeInput(
-          context, shapes[Input::kFeaturesShape], &shapes[Input::kFeatures]));
-    }
+    shapes.set_map_count(map_count_);
+    TF_RETURN_IF_ERROR(ForEachTensor([&](Input input, int map, int place) {
+      Shape shape;
+      TF_RETURN_IF_ERROR(InputShape(context, place, &shape));
+      if (map == 0) shapes[input] = shape;
+      if (input == Input::kFeaturesShape) {
+        return FeaturesOfShapeInput(context, place, shape,
+                                    &shapes.features(map));
+      }
+      if (input == Input::kFeatures) shapes.features(map) = shape;
+      return absl::OkStatus();
+    }));
     Signature signature;
-    TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(op_, params_, shapes, &signature)));
-    return Call(context, shapes, signature);
+    TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(info_, params_, shapes, &signature)));
+    return Call(context, signature);
   }
 
   // Where a size is not known, its bound.
-  static absl::Status InputShape(XlaOpKernelContext* context, int input,
+  static absl::Status InputShape(XlaOpKernelContext* context, int place,
                                  Shape* shape) {
     TF_ASSIGN_OR_RETURN(const xla::Shape of_input,
-                        context->InputXlaShape(input));
+                        context->InputXlaShape(place));
     *shape = Shape::Of(of_input.dimensions());
     return absl::OkStatus();
   }
 
   // What the input `features_shape` holds: XLA has to know it.
-  absl::Status FeaturesOfShapeInput(XlaOpKernelContext* context,
-                                    const Shape& shape, Shape* features) const {
+  static absl::Status FeaturesOfShapeInput(XlaOpKernelContext* context,
+                                           int place, const Shape& shape,
+                                           Shape* features) {
     std::vector<int64_t> sizes;
     if (shape.rank == 1) {
-      TF_RETURN_IF_ERROR(context->ConstantInputAsIntVector(
-          info_.IndexOf(Input::kFeaturesShape), &sizes));
+      TF_RETURN_IF_ERROR(context->ConstantInputAsIntVector(place, &sizes));
     }
     return ToAbsl(
         tf_roialign::ReadFeaturesShape(shape, sizes.data(), features));
   }
 
+  // On a GPU an operand would be where the host, which reads it, cannot.
+  static absl::Status AddSpatialScales(XlaOpKernelContext* context, int place,
+                                       AttributesText* attributes) {
+    xla::Literal literal;
+    const absl::Status status = context->ConstantInput(place, &literal);
+    if (!status.ok()) {
+      return absl::UnimplementedError(absl::StrCat(
+          "`spatial_scales` must be known when RoIAlign is compiled by XLA for "
+          "a GPU: ",
+          status.message()));
+    }
+    const absl::Span<const double> values = literal.data<double>();
+    attributes->AddNumbers(NameOf(Input::kSpatialScales),
+                           {values.begin(), values.end()});
+    return absl::OkStatus();
+  }
+
   absl::Status Call(XlaOpKernelContext* context,
-                    const InputShapes& input_shapes,
                     const Signature& signature) const {
+    AttributesText attributes(params_);
+    if (info_.maps == Maps::kMany) {
+      attributes.Add(kMapCount, AttributeText(int64_t{map_count_}));
+    }
     std::vector<xla::XlaOp> operands;
     std::vector<xla::Shape> shapes;
     // How many boxes there are, where XLA knows only a bound.
     std::optional<xla::XlaOp> count;
-    for (int i = 0; i < info_.input_count; ++i) {
-      const Input input = info_.inputs[i];
-      if (input == Input::kFeaturesShape) continue;
-      TF_ASSIGN_OR_RETURN(const xla::Shape of_input, context->InputXlaShape(i));
-      xla::XlaOp value = context->Input(i);
+    const Input typed = info_.output == Output::kBoxes ? Input::kBoxes
+                        : info_.Has(Input::kFeatures)  ? Input::kFeatures
+                                                       : Input::kGradOutput;
+    xla::PrimitiveType type = xla::PRIMITIVE_TYPE_INVALID;
+    TF_RETURN_IF_ERROR(ForEachTensor([&](Input input, int, int place) {
+      if (input == Input::kFeaturesShape) return absl::OkStatus();
+      if (input == Input::kSpatialScales && on_gpu_) {
+        return AddSpatialScales(context, place, &attributes);
+      }
+      TF_ASSIGN_OR_RETURN(const xla::Shape of_input,
+                          context->InputXlaShape(place));
+      xla::XlaOp value = context->Input(place);
       if (!of_input.is_static()) {
         TF_RETURN_IF_ERROR(CheckDynamic(input, of_input, signature.form));
         if (!count) count = xla::GetDimensionSize(value, 0);
@@ -101,28 +150,36 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
       }
       operands.push_back(value);
       // XLA would choose layouts of its own otherwise.
-      shapes.push_back(RowMajor(of_input.element_type(), input_shapes[input]));
-    }
+      shapes.push_back(
+          RowMajor(of_input.element_type(), Shape::Of(of_input.dimensions())));
+      if (input == typed) type = of_input.element_type();
+      return absl::OkStatus();
+    }));
     if (count) {
       operands.push_back(*count);
       shapes.push_back(RowMajor(xla::S32, Shape({})));
     }
-    const Input typed = info_.output == Output::kBoxes ? Input::kBoxes
-                        : info_.Has(Input::kFeatures)  ? Input::kFeatures
-                                                       : Input::kGradOutput;
-    TF_ASSIGN_OR_RETURN(const xla::Shape of_typed,
-                        context->InputXlaShape(info_.IndexOf(typed)));
-    xla::XlaOp output = xla::CustomCallWithLayout(
+    const int outputs = info_.OutputIsList() ? map_count_ : 1;
+    std::vector<xla::Shape> of_outputs;
+    for (int m = 0; m < outputs; ++m) {
+      of_outputs.push_back(
+          RowMajor(type, signature.OutputShape(info_, params_, m)));
+    }
+    const bool is_tuple = outputs > 1;
+    const xla::XlaOp result = xla::CustomCallWithLayout(
         context->builder(), info_.name, operands,
-        RowMajor(of_typed.element_type(), signature.OutputShape(op_, params_)),
-        shapes, AttributesText(params_), /*has_side_effect=*/false,
+        is_tuple ? xla::ShapeUtil::MakeTupleShape(of_outputs) : of_outputs[0],
+        shapes, attributes.text(), /*has_side_effect=*/false,
         /*output_operand_aliasing=*/{}, /*literal=*/nullptr,
         xla::CustomCallSchedule::SCHEDULE_NONE,
         xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
-    if (count && info_.output != Output::kFeatures) {  // a row for each box
-      output = xla::SetDimensionSize(output, *count, 0);
+    for (int m = 0; m < outputs; ++m) {
+      xla::XlaOp output = is_tuple ? xla::GetTupleElement(result, m) : result;
+      if (count && info_.output != Output::kFeatures) {  // a row for each box
+        output = xla::SetDimensionSize(output, *count, 0);
+      }
+      context->SetOutput(m, output);
     }
-    context->SetOutput(0, output);
     return absl::OkStatus();
   }
 
@@ -145,31 +202,34 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
   }
 
   const OpInfo info_;
-  const Op op_;
   const bool on_gpu_;
   OpParams params_;
+  int map_count_ = 1;
 };
 
-template <Op kOp>
+template <Op kOp, Maps kMaps>
 class RoiAlignXlaOp : public RoiAlignXlaOpBase {
  public:
   explicit RoiAlignXlaOp(tensorflow::OpKernelConstruction* context)
-      : RoiAlignXlaOpBase(kOp, context) {}
+      : RoiAlignXlaOpBase(InfoOf(kOp, kMaps), context) {}
 };
 
 // There is no call to make of the op on quantized features. The kernel says so;
 // without it, TensorFlow would report that no kernel is registered. For
 // auto-clustering a kernel means that the op can be compiled, so quantized.py
 // marks it as one that is not to be.
-template <>
-class RoiAlignXlaOp<Op::kForwardQuantized> : public tensorflow::XlaOpKernel {
+template <Maps kMaps>
+class RoiAlignXlaOp<Op::kForwardQuantized, kMaps>
+    : public tensorflow::XlaOpKernel {
  public:
   using XlaOpKernel::XlaOpKernel;
 
   void Compile(XlaOpKernelContext* context) override {
-    context->SetStatus(absl::UnimplementedError(
-        "`quantized_roi_align` cannot be compiled by XLA: call it outside of "
-        "functions and Keras models with jit_compile=True"));
+    context->SetStatus(absl::UnimplementedError(absl::StrCat(
+        kMaps == Maps::kOne ? "`quantized_roi_align`"
+                            : "`quantized_multiscale_roi_align`",
+        " cannot be compiled by XLA: call it outside of functions and Keras "
+        "models with jit_compile=True")));
   }
 };
 
@@ -177,25 +237,29 @@ class RoiAlignXlaOp<Op::kForwardQuantized> : public tensorflow::XlaOpKernel {
 // its devices, which may be before this library is loaded. So the kernels are
 // registered by themselves, and the registry gets, for no device at all, what
 // else it has to know.
-template <Op kOp>
+template <Op kOp, Maps kMaps>
 bool Register(const char* device) {
   using tensorflow::OpKernel;
   using tensorflow::OpKernelConstruction;
-  constexpr OpInfo kInfo = InfoOf(kOp);
+  constexpr OpInfo kInfo = InfoOf(kOp, kMaps);
   tensorflow::kernel_factory::OpKernelRegistrar(
       tensorflow::KernelDefBuilder(kInfo.name).Device(device).Build(),
       "RoiAlignXlaOp", [](OpKernelConstruction* context) -> OpKernel* {
-        return new RoiAlignXlaOp<kOp>(context);
+        return new RoiAlignXlaOp<kOp, kMaps>(context);
       });
   return true;
 }
 
 [[maybe_unused]] const bool registered[] = {
-#define TF_ROIALIGN_REGISTER(op) Register<Op::op>("XLA_CPU_JIT"),
+#define TF_ROIALIGN_REGISTER(op)               \
+  Register<Op::op, Maps::kOne>("XLA_CPU_JIT"), \
+      Register<Op::op, Maps::kMany>("XLA_CPU_JIT"),
     TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
         TF_ROIALIGN_REGISTER(kForwardQuantized)
 #undef TF_ROIALIGN_REGISTER
-#define TF_ROIALIGN_REGISTER(op) Register<Op::op>("XLA_GPU_JIT"),
+#define TF_ROIALIGN_REGISTER(op)               \
+  Register<Op::op, Maps::kOne>("XLA_GPU_JIT"), \
+      Register<Op::op, Maps::kMany>("XLA_GPU_JIT"),
 #if TF_ROIALIGN_CUDA
             TF_ROIALIGN_FOR_EACH_CUDA_OP(TF_ROIALIGN_REGISTER)
 #endif
@@ -203,15 +267,23 @@ bool Register(const char* device) {
 #undef TF_ROIALIGN_REGISTER
 };
 
-#define TF_ROIALIGN_SHAPE_IS_CONSTANT(op)                           \
+// For the macro, which takes no commas.
+template <Op kOp>
+using RoiAlignXlaOp_kOne = RoiAlignXlaOp<kOp, Maps::kOne>;
+template <Op kOp>
+using RoiAlignXlaOp_kMany = RoiAlignXlaOp<kOp, Maps::kMany>;
+
+#define TF_ROIALIGN_SHAPE_IS_CONSTANT(op, maps)                     \
   REGISTER_XLA_OP(                                                  \
-      Name(InfoOf(Op::op).name)                                     \
+      Name(InfoOf(Op::op, Maps::maps).name)                         \
           .Device(absl::Span<const absl::string_view>())            \
           .CompilationOnly()                                        \
           .CompileTimeConstantInput(NameOf(Input::kFeaturesShape)), \
-      RoiAlignXlaOp<Op::op>)
-TF_ROIALIGN_SHAPE_IS_CONSTANT(kFeatureGrad);
-TF_ROIALIGN_SHAPE_IS_CONSTANT(kBoxTangentGrad);
+      RoiAlignXlaOp_##maps<Op::op>)
+TF_ROIALIGN_SHAPE_IS_CONSTANT(kFeatureGrad, kOne);
+TF_ROIALIGN_SHAPE_IS_CONSTANT(kFeatureGrad, kMany);
+TF_ROIALIGN_SHAPE_IS_CONSTANT(kBoxTangentGrad, kOne);
+TF_ROIALIGN_SHAPE_IS_CONSTANT(kBoxTangentGrad, kMany);
 
 }  // namespace
 }  // namespace tf_roialign

@@ -47,14 +47,25 @@ Status CheckAttribute(const char* name, const Scale& value) {
   return CheckScale(name, value.x);
 }
 
+Status CheckAttribute(const char* name, double value) {
+  return CheckScale(name, value);
+}
+
 Status CheckAttribute(const char* name, int64_t value) {
   if (value <= kMax) return {};
   return Status::InvalidArgument(
       Quoted(name) + " must be less than 2^31, got " + std::to_string(value));
 }
 
-Status CheckParams(const OpParams& params) {
+Status CheckParams(Op op, const OpParams& params) {
   Status status;
+  if (!Has(op, params.mode)) {
+    const bool is_max = params.mode == Mode::kMax;
+    return Status::InvalidArgument(std::string("`mode` must be ") +
+                                   (is_max ? "\"avg\"" : "\"max\"") + " for " +
+                                   InfoOf(op, params.maps).name + ", got " +
+                                   (is_max ? "\"max\"" : "\"avg\""));
+  }
   ForEachAttribute(params,
                    [&](const char* name, const auto& value, const char*) {
                      if (status.ok()) status = CheckAttribute(name, value);

@@ -8,6 +8,7 @@
 
 #include "cc/core/base/status.h"
 #include "cc/core/base/visibility.h"
+#include "cc/core/call/op.h"
 #include "cc/core/call/params.h"
 #include "cc/core/call/shape.h"
 
@@ -18,10 +19,12 @@ Status CheckAttribute(const char* name, const OutputSize& value);
 Status CheckAttribute(const char* name, const Scale& value);
 Status CheckAttribute(const char* name, int64_t value);
 inline Status CheckAttribute(const char*, bool) { return {}; }
+Status CheckAttribute(const char* name, double value);
 inline Status CheckAttribute(const char*, Layout) { return {}; }
+inline Status CheckAttribute(const char*, Mode) { return {}; }
 
 // All of them.
-TF_ROIALIGN_API Status CheckParams(const OpParams& params);
+TF_ROIALIGN_API Status CheckParams(Op op, const OpParams& params);
 
 // Of what is no output size: not two numbers, or one that is less than 1.
 TF_ROIALIGN_API Status BadOutputSize(const char* name, const Shape& sizes);

@@ -21,30 +21,30 @@ OpParams Pool(int64_t height, int64_t width) {
 }
 
 TEST(CheckParams, TakesWhatIsInRange) {
-  ExpectOk(CheckParams(OpParams()));
-  ExpectOk(CheckParams(Pool(1, 1)));
+  ExpectOk(CheckParams(Op::kForward, OpParams()));
+  ExpectOk(CheckParams(Op::kForward, Pool(1, 1)));
   OpParams params = Pool(INT64_C(2147483647), 7);
   params.spatial_scale = {1e-300, 1e300};
   params.sampling_ratio = INT64_C(2147483647);
   params.aligned = true;
   params.data_format = Layout::kNCHW;
-  ExpectOk(CheckParams(params));
+  ExpectOk(CheckParams(Op::kForward, params));
   params.sampling_ratio = std::numeric_limits<int64_t>::min();
-  ExpectOk(CheckParams(params));
+  ExpectOk(CheckParams(Op::kForward, params));
 }
 
 TEST(CheckParams, NamesTheOutputSize) {
   ExpectInvalidArgument(
-      CheckParams(Pool(0, 7)),
+      CheckParams(Op::kForward, Pool(0, 7)),
       "`output_size` must be two integers of at least 1, got [0, 7]");
   ExpectInvalidArgument(
-      CheckParams(Pool(7, -3)),
+      CheckParams(Op::kForward, Pool(7, -3)),
       "`output_size` must be two integers of at least 1, got [7, -3]");
   ExpectInvalidArgument(
-      CheckParams(Pool(7, INT64_C(1) << 31)),
+      CheckParams(Op::kForward, Pool(7, INT64_C(1) << 31)),
       "`output_size` must be less than 2^31, got [7, 2147483648]");
   ExpectInvalidArgument(
-      CheckParams(Pool(INT64_C(1) << 31, 7)),
+      CheckParams(Op::kForward, Pool(INT64_C(1) << 31, 7)),
       "`output_size` must be less than 2^31, got [2147483648, 7]");
 }
 
@@ -52,7 +52,7 @@ TEST(CheckParams, NamesTheSpatialScale) {
   for (const double scale : {0.0, -1.0, kNan, kInfinity, -kInfinity}) {
     OpParams params = Pool(7, 7);
     params.spatial_scale = {scale, scale};
-    const Status status = CheckParams(params);
+    const Status status = CheckParams(Op::kForward, params);
     EXPECT_EQ(status.code(), ErrorCode::kInvalidArgument);
     EXPECT_EQ(status.text().find(
                   "`spatial_scale` must be finite and greater than 0, got "),
@@ -65,7 +65,7 @@ TEST(CheckParams, LooksAtTheScaleOfEitherAxis) {
   const auto check = [](double y, double x) {
     OpParams params = Pool(7, 7);
     params.spatial_scale = {y, x};
-    return CheckParams(params);
+    return CheckParams(Op::kForward, params);
   };
   const std::string rule =
       "`spatial_scale` must be finite and greater than 0, got ";
@@ -83,7 +83,7 @@ TEST(CheckParams, NamesTheSamplingRatio) {
   OpParams params = Pool(7, 7);
   params.sampling_ratio = INT64_C(1) << 31;
   ExpectInvalidArgument(
-      CheckParams(params),
+      CheckParams(Op::kForward, params),
       "`sampling_ratio` must be less than 2^31, got 2147483648");
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cc/core/base/host_device.h"
+#include "cc/core/call/level_rule.h"
 
 namespace tf_roialign {
 
@@ -35,11 +36,19 @@ struct Boxes {
   int64_t count;
   const void* box_indices = nullptr;  // of kSeparate
   bool indices_are_64_bit = false;
-  // [count]: which of the call's maps a box reads. Null: the first.
-  const int32_t* map_indices = nullptr;
+  // [count]: which of the call's maps a box reads. Null: `level_rule` says it.
+  const void* map_indices = nullptr;
+  bool map_indices_are_64_bit = false;
+  // In host memory. Null: all read the first.
+  const LevelRule* level_rule = nullptr;
 
   TF_ROIALIGN_HOST_DEVICE const B* coordinates(int64_t k) const {
     return CoordinatesOfRow(rows, columns, k);
+  }
+  // What stands in map_indices.
+  TF_ROIALIGN_HOST_DEVICE int64_t map_index(int64_t k) const {
+    return map_indices_are_64_bit ? static_cast<const int64_t*>(map_indices)[k]
+                                  : static_cast<const int32_t*>(map_indices)[k];
   }
 };
 
@@ -63,12 +72,20 @@ TF_ROIALIGN_HOST_DEVICE int64_t ImageOfBox(const Boxes<B>& boxes, int64_t k,
   return image >= 0 && image < batch ? image : -1;
 }
 
-// The map of box k, or -1 where its index is not in [0, maps).
+// The map of box k, or -1 where its index is not in [0, maps). `rule`: that of
+// the boxes, in memory that can be read from here.
 template <typename B>
-TF_ROIALIGN_HOST_DEVICE int MapOfBox(const Boxes<B>& boxes, int64_t k,
+TF_ROIALIGN_HOST_DEVICE int MapOfBox(const Boxes<B>& boxes,
+                                     const LevelRule* rule, int64_t k,
                                      int maps) {
-  const int map = boxes.map_indices == nullptr ? 0 : boxes.map_indices[k];
-  return map >= 0 && map < maps ? map : -1;
+  int64_t map = 0;
+  if (boxes.map_indices != nullptr) {
+    map = boxes.map_index(k);
+  } else if (rule != nullptr) {
+    const B* box = boxes.coordinates(k);
+    map = rule->MapOfArea((box[kX2] - box[kX1]) * (box[kY2] - box[kY1]));
+  }
+  return map >= 0 && map < maps ? static_cast<int>(map) : -1;
 }
 
 // Writes the gradient of box k: an image index has none.

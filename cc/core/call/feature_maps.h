@@ -8,6 +8,9 @@
 
 namespace tf_roialign {
 
+// That a call may have.
+constexpr int kMaxMaps = 8;
+
 // [batch, height, width, channels] or [batch, channels, height, width] of a
 // call's batch and channels. T: const if it is only read.
 template <typename T>

@@ -4,19 +4,23 @@
 #ifndef TF_ROIALIGN_CC_CORE_CALL_OP_H_
 #define TF_ROIALIGN_CC_CORE_CALL_OP_H_
 
+#include "cc/core/call/params.h"
+
 namespace tf_roialign {
 
 enum class Input {
-  kFeatures,
+  kFeatures,  // a list where an op reads many maps
   kGradOutput,
   kBoxes,
   kBoxIndices,
+  kLevels,         // of many maps: which of them each box reads
+  kSpatialScales,  // of many maps
   kFeaturesShape,  // in the place of features, of which nothing else is read
   kDirection,      // along which boxes move
   kScale,          // of codes
   kZeroPoint,      // of codes
 };
-constexpr int kInputs = 8;
+constexpr int kInputs = 10;
 
 constexpr const char* NameOf(Input input) {
   switch (input) {
@@ -28,6 +32,10 @@ constexpr const char* NameOf(Input input) {
       return "boxes";
     case Input::kBoxIndices:
       return "box_indices";
+    case Input::kLevels:
+      return "levels";
+    case Input::kSpatialScales:
+      return "spatial_scales";
     case Input::kFeaturesShape:
       return "features_shape";
     case Input::kDirection:
@@ -46,6 +54,7 @@ enum class Output { kPooled, kFeatures, kBoxes };
 enum class Op {
   kForward,
   kFeatureGrad,
+  kMaxFeatureGrad,
   kBoxGrad,
   kBoxTangent,
   kBoxTangentGrad,
@@ -53,9 +62,11 @@ enum class Op {
 };
 
 struct OpInfo {
-  static constexpr int kMaxInputs = 5;
+  static constexpr int kMaxInputs = 7;
 
+  Op op;
   const char* name;  // in graphs
+  Maps maps;
   Output output;
   const char* output_name;
   int input_count;
@@ -69,39 +80,70 @@ struct OpInfo {
     return -1;
   }
   constexpr bool Has(Input input) const { return IndexOf(input) >= 0; }
+
+  // Whether an input is a list, one entry for each map.
+  constexpr bool IsList(Input input) const {
+    return maps == Maps::kMany &&
+           (input == Input::kFeatures || input == Input::kFeaturesShape);
+  }
+  constexpr bool OutputIsList() const {
+    return maps == Maps::kMany && output == Output::kFeatures;
+  }
 };
 
-constexpr OpInfo InfoOf(Op op) {
+namespace op_internal {
+
+// Of an op on one map.
+constexpr OpInfo Table(Op op) {
   switch (op) {
     case Op::kForward:
-      return {"TfRoialign>RoiAlign",
+      return {op,
+              "TfRoialign>RoiAlign",
+              Maps::kOne,
               Output::kPooled,
               "output",
               3,
               {Input::kFeatures, Input::kBoxes, Input::kBoxIndices}};
     case Op::kFeatureGrad:
-      return {"TfRoialign>RoiAlignGrad",
+      return {op,
+              "TfRoialign>RoiAlignGrad",
+              Maps::kOne,
               Output::kFeatures,
               "grad_features",
               4,
               {Input::kGradOutput, Input::kBoxes, Input::kBoxIndices,
                Input::kFeaturesShape}};
+    case Op::kMaxFeatureGrad:
+      return {op,
+              "TfRoialign>RoiAlignMaxGrad",
+              Maps::kOne,
+              Output::kFeatures,
+              "grad_features",
+              4,
+              {Input::kGradOutput, Input::kFeatures, Input::kBoxes,
+               Input::kBoxIndices}};
     case Op::kBoxGrad:
-      return {"TfRoialign>RoiAlignBoxesGrad",
+      return {op,
+              "TfRoialign>RoiAlignBoxesGrad",
+              Maps::kOne,
               Output::kBoxes,
               "grad_boxes",
               4,
               {Input::kGradOutput, Input::kFeatures, Input::kBoxes,
                Input::kBoxIndices}};
     case Op::kBoxTangent:
-      return {"TfRoialign>RoiAlignBoxesTangent",
+      return {op,
+              "TfRoialign>RoiAlignBoxesTangent",
+              Maps::kOne,
               Output::kPooled,
               "tangent",
               4,
               {Input::kFeatures, Input::kBoxes, Input::kBoxIndices,
                Input::kDirection}};
     case Op::kBoxTangentGrad:
-      return {"TfRoialign>RoiAlignBoxesTangentGrad",
+      return {op,
+              "TfRoialign>RoiAlignBoxesTangentGrad",
+              Maps::kOne,
               Output::kFeatures,
               "grad_features",
               5,
@@ -110,7 +152,9 @@ constexpr OpInfo InfoOf(Op op) {
     case Op::kForwardQuantized:
       break;
   }
-  return {"TfRoialign>QuantizedRoiAlign",
+  return {op,
+          "TfRoialign>QuantizedRoiAlign",
+          Maps::kOne,
           Output::kPooled,
           "output",
           5,
@@ -118,10 +162,64 @@ constexpr OpInfo InfoOf(Op op) {
            Input::kZeroPoint}};
 }
 
-// Lists for macros. X(op).
+// The name of the same on many maps.
+constexpr const char* NameOfMany(Op op) {
+  switch (op) {
+    case Op::kForward:
+      return "TfRoialign>MultiScaleRoiAlign";
+    case Op::kFeatureGrad:
+      return "TfRoialign>MultiScaleRoiAlignGrad";
+    case Op::kMaxFeatureGrad:
+      return "TfRoialign>MultiScaleRoiAlignMaxGrad";
+    case Op::kBoxGrad:
+      return "TfRoialign>MultiScaleRoiAlignBoxesGrad";
+    case Op::kBoxTangent:
+      return "TfRoialign>MultiScaleRoiAlignBoxesTangent";
+    case Op::kBoxTangentGrad:
+      return "TfRoialign>MultiScaleRoiAlignBoxesTangentGrad";
+    case Op::kForwardQuantized:
+      break;
+  }
+  return "TfRoialign>QuantizedMultiScaleRoiAlign";
+}
+
+}  // namespace op_internal
+
+// On many maps an op has two inputs more, which come after box_indices.
+constexpr OpInfo InfoOf(Op op, Maps maps = Maps::kOne) {
+  const OpInfo one = op_internal::Table(op);
+  if (maps == Maps::kOne) return one;
+  OpInfo many = one;
+  many.name = op_internal::NameOfMany(op);
+  many.maps = Maps::kMany;
+  many.input_count = 0;
+  for (int i = 0; i < one.input_count; ++i) {
+    many.inputs[many.input_count++] = one.inputs[i];
+    if (one.inputs[i] != Input::kBoxIndices) continue;
+    many.inputs[many.input_count++] = Input::kLevels;
+    many.inputs[many.input_count++] = Input::kSpatialScales;
+  }
+  return many;
+}
+
+// Whether an op can be asked for `mode`.
+constexpr bool Has(Op op, Mode mode) {
+  switch (op) {
+    case Op::kForward:
+    case Op::kBoxGrad:
+      return true;
+    case Op::kMaxFeatureGrad:
+      return mode == Mode::kMax;
+    default:
+      return mode == Mode::kAvg;
+  }
+}
+
+// Lists for macros. X(op): the op, on one map and on many.
 #define TF_ROIALIGN_FOR_EACH_FLOAT_OP(X) \
   X(kForward)                            \
   X(kFeatureGrad)                        \
+  X(kMaxFeatureGrad)                     \
   X(kBoxGrad)                            \
   X(kBoxTangent)                         \
   X(kBoxTangentGrad)

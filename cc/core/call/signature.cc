@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "cc/core/call/attributes.h"
 #include "cc/core/call/texts.h"
 
 namespace tf_roialign {
@@ -50,20 +51,40 @@ void LearnBoxesPerImage(int64_t batch, int64_t boxes_per_image,
       Product(signature->sizes.batch, signature->boxes_per_image);
 }
 
-Status CheckFeatures(const Params& params, const Shape& features,
-                     Signature* signature) {
+// "`features`", or an entry of the list that it is.
+std::string NameOfMap(const OpInfo& info, int map) {
+  return info.maps == Maps::kOne ? "`features`"
+                                 : "`features[" + std::to_string(map) + "]`";
+}
+
+// The map `map` of those that are there. All have one batch and one number of
+// channels.
+Status CheckFeatures(const OpInfo& info, const Params& params,
+                     const Shape& features, int map, Signature* signature) {
   if (features.rank == kUnknown) return {};
   const Axes axes(params);
   if (features.rank != 4) {
     return Status::InvalidArgument(
-        std::string("`features` must have shape ") +
+        NameOfMap(info, map) + " must have shape " +
         (axes.nhwc ? "[N, H, W, C]" : "[N, C, H, W]") + ", got " +
         features.ToString());
   }
-  signature->sizes.batch = features.dims[0];
-  signature->height = features.dims[axes.height];
-  signature->width = features.dims[axes.width];
-  signature->sizes.channels = features.dims[axes.channels];
+  Sizes& sizes = signature->sizes;
+  const int64_t batch = features.dims[0];
+  const int64_t channels = features.dims[axes.channels];
+  if (Differ(batch, sizes.batch) || Differ(channels, sizes.channels)) {
+    const std::string n = SizeName(sizes.batch, "N");
+    const std::string c = SizeName(sizes.channels, "C");
+    return Status::InvalidArgument(
+        NameOfMap(info, map) + " must have shape " +
+        (axes.nhwc ? Named({n, "H", "W", c}) : Named({n, c, "H", "W"})) +
+        ", the batch and channels of the other maps, got " +
+        features.ToString());
+  }
+  Learn(batch, &sizes.batch);
+  Learn(channels, &sizes.channels);
+  signature->maps[map] = {features.dims[axes.height],
+                          features.dims[axes.width]};
   return {};
 }
 
@@ -144,12 +165,38 @@ Status CheckBoxes(const Shape& boxes, const Shape& box_indices,
                   : CheckBoxMatrix(boxes, box_indices, indices, signature);
 }
 
+// Of one map, which all boxes read. Which of many is read, values tell.
 Status CheckMapIsNotEmpty(const Shape& features, const Signature& signature) {
-  if (signature.sizes.boxes <= 0 ||
-      (signature.height != 0 && signature.width != 0)) {
+  const MapExtent& map = signature.maps[0];
+  if (signature.sizes.boxes <= 0 || (map.height != 0 && map.width != 0)) {
     return {};
   }
-  return EmptyMap(features.ToString());
+  return EmptyMap("`features`", features.ToString());
+}
+
+Status CheckLevels(const Shape& levels, Signature* signature) {
+  if (levels.rank == kUnknown) return {};
+  const int64_t boxes = signature->sizes.boxes;
+  if (levels.rank == 1 &&
+      (levels.dims[0] == 0 || MayBe(levels.dims[0], boxes))) {
+    // None at all, or one for each box.
+    if (levels.dims[0] > 0) Learn(levels.dims[0], &signature->sizes.boxes);
+    return {};
+  }
+  return Status::InvalidArgument(
+      "`levels` must have shape " + Named({SizeName(boxes, "K")}) +
+      ", one map index per box, got " + levels.ToString());
+}
+
+Status CheckSpatialScales(const Shape& scales, int maps) {
+  if (scales.rank == kUnknown ||
+      (scales.rank == 2 && MayBe(scales.dims[0], maps) &&
+       MayBe(scales.dims[1], 2))) {
+    return {};
+  }
+  return Status::InvalidArgument(
+      "`spatial_scales` must have shape " + Shape({maps, 2}).ToString() +
+      ", (y, x) of each map, got " + scales.ToString());
 }
 
 // Learns the form and the number of boxes and of channels where they were not
@@ -245,7 +292,8 @@ Shape Signature::Pooled(const Params& params) const {
   return shape;
 }
 
-Shape Signature::Features(const Params& params) const {
+Shape Signature::Features(const Params& params, int map) const {
+  const auto [height, width] = maps[map];
   return params.data_format == Layout::kNHWC
              ? Shape({sizes.batch, height, width, sizes.channels})
              : Shape({sizes.batch, sizes.channels, height, width});
@@ -259,31 +307,51 @@ Shape Signature::BoxRows() const {
   return {sizes.boxes, columns};
 }
 
-Shape Signature::OutputShape(Op op, const Params& params) const {
-  switch (InfoOf(op).output) {
+Shape Signature::OutputShape(const OpInfo& info, const Params& params,
+                             int map) const {
+  switch (info.output) {
     case Output::kPooled:
       return Pooled(params);
     case Output::kFeatures:
-      return Features(params);
+      return Features(params, map);
     case Output::kBoxes:
       return BoxRows();
   }
   return Shape();
 }
 
-Status CheckShapes(Op op, const Params& params, const InputShapes& shapes,
-                   Signature* signature) {
-  const OpInfo info = InfoOf(op);
+Status CheckMapCount(int64_t count) {
+  if (count >= 1 && count <= kMaxMaps) return {};
+  return Status::InvalidArgument("`features` must be a list of 1 to " +
+                                 std::to_string(kMaxMaps) + " maps, got " +
+                                 std::to_string(count));
+}
+
+Status CheckShapes(const OpInfo& info, const Params& params,
+                   const InputShapes& shapes, Signature* signature) {
   if (info.Has(Input::kFeaturesShape)) {
     TF_ROIALIGN_RETURN_IF_ERROR(
         CheckFeaturesShape(shapes[Input::kFeaturesShape]));
   }
-  const Shape& features = shapes[Input::kFeatures];
   const Shape& boxes = shapes[Input::kBoxes];
-  TF_ROIALIGN_RETURN_IF_ERROR(CheckFeatures(params, features, signature));
+  signature->map_count = shapes.map_count();
+  for (int map = 0; map < shapes.map_count(); ++map) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckFeatures(info, params, shapes.features(map), map, signature));
+  }
   TF_ROIALIGN_RETURN_IF_ERROR(
       CheckBoxes(boxes, shapes[Input::kBoxIndices], signature));
-  TF_ROIALIGN_RETURN_IF_ERROR(CheckMapIsNotEmpty(features, *signature));
+  if (info.Has(Input::kLevels)) {
+    TF_ROIALIGN_RETURN_IF_ERROR(CheckLevels(shapes[Input::kLevels], signature));
+  }
+  if (info.Has(Input::kSpatialScales)) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckSpatialScales(shapes[Input::kSpatialScales], shapes.map_count()));
+  }
+  if (info.maps == Maps::kOne) {
+    TF_ROIALIGN_RETURN_IF_ERROR(
+        CheckMapIsNotEmpty(shapes.features(0), *signature));
+  }
   if (info.Has(Input::kGradOutput)) {
     TF_ROIALIGN_RETURN_IF_ERROR(
         CheckGradOutput(params, shapes[Input::kGradOutput], signature));
@@ -315,10 +383,19 @@ Status ReadFeaturesShape(const Shape& shape, const int64_t* sizes,
   return {};
 }
 
-Status EmptyMap(const std::string& got) {
+Status ReadSpatialScales(const double* values, int maps, Scale* scales) {
+  for (int map = 0; map < maps; ++map) {
+    scales[map] = {values[2 * map], values[2 * map + 1]};
+    const std::string name = "spatial_scales[" + std::to_string(map) + "]";
+    TF_ROIALIGN_RETURN_IF_ERROR(CheckAttribute(name.c_str(), scales[map]));
+  }
+  return {};
+}
+
+Status EmptyMap(const std::string& name, const std::string& got) {
   return Status::InvalidArgument(
-      "`features` must have a height and width of at least 1 when there are "
-      "boxes, got " +
+      name +
+      " must have a height and width of at least 1 when there are boxes, got " +
       got);
 }
 

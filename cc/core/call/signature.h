@@ -10,45 +10,65 @@
 #include "cc/core/base/status.h"
 #include "cc/core/base/visibility.h"
 #include "cc/core/call/boxes.h"
+#include "cc/core/call/feature_maps.h"
 #include "cc/core/call/op.h"
 #include "cc/core/call/params.h"
 #include "cc/core/call/shape.h"
 
 namespace tf_roialign {
 
+struct MapExtent {
+  int64_t height = kUnknown;
+  int64_t width = kUnknown;
+};
+
 // What the shapes of a call say, as far as they are known.
 struct Signature {
   bool form_known = false;
   BoxForm form = BoxForm::kIndexed;
   Sizes sizes = {kUnknown, kUnknown, kUnknown};
-  int64_t height = kUnknown;  // of the map
-  int64_t width = kUnknown;
+  int map_count = 1;
+  MapExtent maps[kMaxMaps];
   int64_t boxes_per_image = kUnknown;  // dense boxes only
   int64_t columns = kUnknown;          // numbers per box
 
-  TF_ROIALIGN_API Shape OutputShape(Op op, const Params& params) const;
+  // `map`: which output, of those that have one for each map.
+  TF_ROIALIGN_API Shape OutputShape(const OpInfo& info, const Params& params,
+                                    int map = 0) const;
 
   Shape Pooled(const Params& params) const;
-  Shape Features(const Params& params) const;
+  Shape Features(const Params& params, int map) const;
   // Of the boxes, and so of their gradient.
   Shape BoxRows() const;
 };
 
 // The shapes of an op's inputs, each in the place of its name; those that it
-// does not have are not looked at. That of kFeatures is also what the input
-// features_shape holds, as far as that is known.
+// does not have are not looked at. Of a list that of its entries, which have to
+// be of one rank: the first stands for it. What the input features_shape holds,
+// as far as that is known, is in features().
 class InputShapes {
  public:
+  // Of the lists, 1 to kMaxMaps: CheckMapCount.
+  void set_map_count(int count) { map_count_ = count; }
+  int map_count() const { return map_count_; }
+  Shape& features(int map) { return features_[map]; }
+  const Shape& features(int map) const { return features_[map]; }
+
   Shape& operator[](Input input) { return shapes_[static_cast<int>(input)]; }
   const Shape& operator[](Input input) const {
     return shapes_[static_cast<int>(input)];
   }
 
  private:
+  int map_count_ = 1;
+  Shape features_[kMaxMaps];
   Shape shapes_[kInputs];
 };
 
-TF_ROIALIGN_API Status CheckShapes(Op op, const Params& params,
+// How long a list of maps may be.
+TF_ROIALIGN_API Status CheckMapCount(int64_t count);
+
+TF_ROIALIGN_API Status CheckShapes(const OpInfo& info, const Params& params,
                                    const InputShapes& shapes,
                                    Signature* signature);
 
@@ -57,8 +77,13 @@ TF_ROIALIGN_API Status CheckShapes(Op op, const Params& params,
 TF_ROIALIGN_API Status ReadFeaturesShape(const Shape& shape,
                                          const int64_t* sizes, Shape* features);
 
-// For boxes that read a map without pixels; `got`: what there is.
-Status EmptyMap(const std::string& got);
+// The value of an input spatial_scales, [maps, 2] in host memory.
+TF_ROIALIGN_API Status ReadSpatialScales(const double* values, int maps,
+                                         Scale* scales);
+
+// For boxes that read a map without pixels; `name`: of the map, `got`: its
+// shape.
+Status EmptyMap(const std::string& name, const std::string& got);
 
 // For scratch memory that cannot be had.
 Status OutOfMemory(const Params& params);

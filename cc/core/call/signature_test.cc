@@ -19,7 +19,7 @@ Params Pool(int64_t height, int64_t width, Layout layout = Layout::kNHWC) {
 InputShapes Inputs(const Shape& features, const Shape& boxes,
                    const Shape& box_indices) {
   InputShapes shapes;
-  shapes[Input::kFeatures] = features;
+  shapes.features(0) = features;
   shapes[Input::kBoxes] = boxes;
   shapes[Input::kBoxIndices] = box_indices;
   return shapes;
@@ -28,7 +28,7 @@ InputShapes Inputs(const Shape& features, const Shape& boxes,
 Status Check(const Shape& features, const Shape& boxes, const Shape& indices,
              Layout layout = Layout::kNHWC) {
   Signature signature;
-  return CheckShapes(Op::kForward, Pool(7, 7, layout),
+  return CheckShapes(InfoOf(Op::kForward), Pool(7, 7, layout),
                      Inputs(features, boxes, indices), &signature);
 }
 
@@ -36,10 +36,12 @@ std::string Output(const Shape& features, const Shape& boxes,
                    const Shape& indices, Layout layout = Layout::kNHWC) {
   Signature signature;
   const Params params = Pool(7, 3, layout);
-  const Status status = CheckShapes(
-      Op::kForward, params, Inputs(features, boxes, indices), &signature);
-  return status.ok() ? signature.OutputShape(Op::kForward, params).ToString()
-                     : status.text();
+  const Status status =
+      CheckShapes(InfoOf(Op::kForward), params,
+                  Inputs(features, boxes, indices), &signature);
+  return status.ok()
+             ? signature.OutputShape(InfoOf(Op::kForward), params).ToString()
+             : status.text();
 }
 
 TEST(Inputs, OutputShapeOfEachForm) {
@@ -106,7 +108,7 @@ Status CheckWithGradOutput(const Shape& features, const Shape& boxes,
                            Signature* signature) {
   InputShapes shapes = Inputs(features, boxes, indices);
   shapes[Input::kGradOutput] = grad_output;
-  return CheckShapes(Op::kBoxGrad, Pool(7, 7), shapes, signature);
+  return CheckShapes(InfoOf(Op::kBoxGrad), Pool(7, 7), shapes, signature);
 }
 
 TEST(GradOutput, HasTheOutputsShape) {
@@ -156,11 +158,11 @@ TEST(GradOutput, IsAskedForWhereItIsAnInput) {
   shapes[Input::kGradOutput] = {4, 7, 7, 16};
   for (const Op op : {Op::kForward, Op::kBoxTangent, Op::kForwardQuantized}) {
     Signature signature;
-    ExpectOk(CheckShapes(op, Pool(7, 7), shapes, &signature));
+    ExpectOk(CheckShapes(InfoOf(op), Pool(7, 7), shapes, &signature));
   }
   for (const Op op : {Op::kFeatureGrad, Op::kBoxGrad, Op::kBoxTangentGrad}) {
     Signature signature;
-    EXPECT_FALSE(CheckShapes(op, Pool(7, 7), shapes, &signature).ok());
+    EXPECT_FALSE(CheckShapes(InfoOf(op), Pool(7, 7), shapes, &signature).ok());
   }
 }
 
@@ -169,7 +171,7 @@ TEST(Direction, HasTheShapeOfTheBoxes) {
     InputShapes shapes = Inputs({2, 8, 9, 16}, boxes, {0});
     shapes[Input::kDirection] = direction;
     Signature signature;
-    return CheckShapes(Op::kBoxTangent, Pool(7, 7), shapes, &signature);
+    return CheckShapes(InfoOf(Op::kBoxTangent), Pool(7, 7), shapes, &signature);
   };
   ExpectOk(check({3, 5}, {3, 5}));
   ExpectOk(check({3, 5}, {-1, 5}));
@@ -186,14 +188,15 @@ TEST(Scalars, AreScalars) {
   for (const Input input : {Input::kScale, Input::kZeroPoint}) {
     InputShapes shapes = Inputs({2, 8, 9, 16}, {3, 5}, {0});
     Signature signature;
-    ExpectOk(
-        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature));
+    ExpectOk(CheckShapes(InfoOf(Op::kForwardQuantized), Pool(7, 7), shapes,
+                         &signature));
     shapes[input] = Shape({});
-    ExpectOk(
-        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature));
+    ExpectOk(CheckShapes(InfoOf(Op::kForwardQuantized), Pool(7, 7), shapes,
+                         &signature));
     shapes[input] = {1};
     ExpectInvalidArgument(
-        CheckShapes(Op::kForwardQuantized, Pool(7, 7), shapes, &signature),
+        CheckShapes(InfoOf(Op::kForwardQuantized), Pool(7, 7), shapes,
+                    &signature),
         std::string("`") + NameOf(input) + "` must be a scalar, got shape [1]");
   }
 }
@@ -201,21 +204,24 @@ TEST(Scalars, AreScalars) {
 TEST(OutputShape, IsThatOfWhatTheOpMakes) {
   const Params params = Pool(7, 3, Layout::kNCHW);
   Signature signature;
-  ExpectOk(CheckShapes(Op::kForward, params, Inputs({2, 16, 8, 9}, {5, 4}, {5}),
-                       &signature));
+  ExpectOk(CheckShapes(InfoOf(Op::kForward), params,
+                       Inputs({2, 16, 8, 9}, {5, 4}, {5}), &signature));
   for (const Op op : {Op::kForward, Op::kBoxTangent, Op::kForwardQuantized}) {
-    EXPECT_EQ(signature.OutputShape(op, params).ToString(), "[5, 16, 7, 3]");
+    EXPECT_EQ(signature.OutputShape(InfoOf(op), params).ToString(),
+              "[5, 16, 7, 3]");
   }
   for (const Op op : {Op::kFeatureGrad, Op::kBoxTangentGrad}) {
-    EXPECT_EQ(signature.OutputShape(op, params).ToString(), "[2, 16, 8, 9]");
+    EXPECT_EQ(signature.OutputShape(InfoOf(op), params).ToString(),
+              "[2, 16, 8, 9]");
   }
-  EXPECT_EQ(signature.OutputShape(Op::kBoxGrad, params).ToString(), "[5, 4]");
+  EXPECT_EQ(signature.OutputShape(InfoOf(Op::kBoxGrad), params).ToString(),
+            "[5, 4]");
 }
 
 TEST(BoxRows, ColumnsFollowFromTheIndices) {
   const auto rows = [](const Shape& indices) {
     Signature signature;
-    ExpectOk(CheckShapes(Op::kForward, Pool(7, 7),
+    ExpectOk(CheckShapes(InfoOf(Op::kForward), Pool(7, 7),
                          Inputs({2, 8, 9, 16}, {3, -1}, indices), &signature));
     return signature.BoxRows().ToString();
   };
@@ -242,10 +248,11 @@ TEST(FeaturesShape, IsLookedAtWithTheOthers) {
   InputShapes shapes = Inputs(Shape(), {3, 5}, {0});
   Signature signature;
   shapes[Input::kFeaturesShape] = {4};
-  ExpectOk(CheckShapes(Op::kFeatureGrad, Pool(7, 7), shapes, &signature));
+  ExpectOk(
+      CheckShapes(InfoOf(Op::kFeatureGrad), Pool(7, 7), shapes, &signature));
   shapes[Input::kFeaturesShape] = {5};
   ExpectInvalidArgument(
-      CheckShapes(Op::kFeatureGrad, Pool(7, 7), shapes, &signature),
+      CheckShapes(InfoOf(Op::kFeatureGrad), Pool(7, 7), shapes, &signature),
       "`features_shape` must have shape [4], got [5]");
 }
 

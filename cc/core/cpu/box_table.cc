@@ -48,14 +48,23 @@ template <typename B>
 Status BoxTable<B>::Init(const Boxes<B>& boxes, int64_t batch, int maps) {
   boxes_ = boxes;
   images_.resize(boxes.count);
+  const bool has_maps =
+      boxes.map_indices != nullptr || boxes.level_rule != nullptr;
+  maps_.resize(has_maps ? boxes.count : 0);
   for (int64_t k = 0; k < boxes.count; ++k) {
     images_[k] = ImageOfBox(boxes, k, batch);
     if (images_[k] < 0) return BadImage(boxes, k, batch);
-    if (MapOfBox(boxes, k, maps) < 0) {
-      return Status::InvalidArgument(
-          "`map_indices[" + std::to_string(k) + "]` must be in [0, " +
-          std::to_string(maps) + "), got " + std::to_string(map(k)));
+    const int map = MapOfBox(boxes, boxes.level_rule, k, maps);
+    if (map < 0) {
+      return Status::InvalidArgument("`levels[" + std::to_string(k) +
+                                     "]`, the index of a map, must be in "
+                                     "[0, " +
+                                     std::to_string(maps) + "), got " +
+                                     std::to_string(boxes.map_indices == nullptr
+                                                        ? 0
+                                                        : boxes.map_index(k)));
     }
+    if (has_maps) maps_[k] = map;
   }
   return {};
 }

@@ -130,14 +130,16 @@ TEST(BoxTable, ChecksMaps) {
     return table.Init(boxes, 1, count);
   };
   ExpectOk(init({2, 0, 1}, 3));
-  ExpectInvalidArgument(init({2, 0, 1}, 2),
-                        "`map_indices[0]` must be in [0, 2), got 2");
-  ExpectInvalidArgument(init({1, 0, -1}, 2),
-                        "`map_indices[2]` must be in [0, 2), got -1");
+  ExpectInvalidArgument(
+      init({2, 0, 1}, 2),
+      "`levels[0]`, the index of a map, must be in [0, 2), got 2");
+  ExpectInvalidArgument(
+      init({1, 0, -1}, 2),
+      "`levels[2]`, the index of a map, must be in [0, 2), got -1");
   ExpectOk(init({}, 1));
   // All boxes read the first map, of which there is none.
-  ExpectInvalidArgument(init({}, 0),
-                        "`map_indices[0]` must be in [0, 0), got 0");
+  ExpectInvalidArgument(
+      init({}, 0), "`levels[0]`, the index of a map, must be in [0, 0), got 0");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
+#include "cc/core/cpu/axis_on_map.h"
 #include "cc/core/cpu/axis_taps.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/dtypes/quantization.h"
@@ -24,11 +25,11 @@ class BoxTapsBuilder {
   BoxTaps<W> BuildFor(const Params& params, const FeatureMap<Any>& map,
                       const BoxAxes<B>& axes) {
     if (kIsCode<T>) {
-      y_.BuildSums(OnMapY(params, map, axes));
-      x_.BuildSums(OnMapX(params, map, axes));
+      y_.BuildSums(AxisOnMapY(params, map, axes));
+      x_.BuildSums(AxisOnMapX(params, map, axes));
     } else {
-      y_.Build(OnMapY(params, map, axes));
-      x_.Build(OnMapX(params, map, axes));
+      y_.Build(AxisOnMapY(params, map, axes));
+      x_.Build(AxisOnMapX(params, map, axes));
     }
     return view(params);
   }
@@ -42,27 +43,12 @@ class BoxTapsBuilder {
   template <typename Any, typename B>
   BoxTaps<W> BuildWithSlopes(const Params& params, const FeatureMap<Any>& map,
                              const BoxAxes<B>& axes) {
-    y_.BuildWithSlopes(OnMapY(params, map, axes));
-    x_.BuildWithSlopes(OnMapX(params, map, axes));
+    y_.BuildWithSlopes(AxisOnMapY(params, map, axes));
+    x_.BuildWithSlopes(AxisOnMapX(params, map, axes));
     return view(params);
   }
 
  private:
-  template <typename Any, typename B>
-  static AxisOnMap<B, int64_t> OnMapY(const Params& params,
-                                      const FeatureMap<Any>& map,
-                                      const BoxAxes<B>& axes) {
-    return {axes.y, params.pooled_height(), map.height,
-            static_cast<B>(map.scale_y)};
-  }
-  template <typename Any, typename B>
-  static AxisOnMap<B, int64_t> OnMapX(const Params& params,
-                                      const FeatureMap<Any>& map,
-                                      const BoxAxes<B>& axes) {
-    return {axes.x, params.pooled_width(), map.width,
-            static_cast<B>(map.scale_x)};
-  }
-
   BoxTaps<W> view(const Params& params) const {
     return {params.pooled_height(), params.pooled_width(), y_.view(),
             x_.view()};

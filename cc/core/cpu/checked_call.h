@@ -30,7 +30,7 @@ Status WithBoxTable(const Params& params, const Sizes& sizes,
       if (maps[m].pixels() > 0) continue;
       for (int64_t k = 0; k < table.count(); ++k) {
         if (table.map(k) != m) continue;
-        return EmptyMap("map " + std::to_string(m) + " of shape " +
+        return EmptyMap("`features[" + std::to_string(m) + "]`",
                         Shape({maps[m].height, maps[m].width}).ToString());
       }
     }

@@ -75,9 +75,10 @@ TEST(CheckedCall, NamesABadMapIndex) {
   const auto with = [](int32_t index) {
     return [index](auto* call) { call->map_indices[7] = index; };
   };
-  ExpectInvalidArgumentOf("`map_indices[7]` must be in [0, 2), got 2", with(2));
-  ExpectInvalidArgumentOf("`map_indices[7]` must be in [0, 2), got -1",
-                          with(-1));
+  ExpectInvalidArgumentOf(
+      "`levels[7]`, the index of a map, must be in [0, 2), got 2", with(2));
+  ExpectInvalidArgumentOf(
+      "`levels[7]`, the index of a map, must be in [0, 2), got -1", with(-1));
 }
 
 // The first of both kinds is told.
@@ -95,8 +96,9 @@ TEST(CheckedCall, RefusesAnEmptyMapThatABoxReads) {
   for (const auto& [height, width] :
        {std::pair<int64_t, int64_t>{0, 7}, {7, 0}, {0, 0}}) {
     const std::string text =
-        "`features` must have a height and width of at least 1 when there are "
-        "boxes, got map 1 of shape [" +
+        "`features[1]` must have a height and width of at least 1 when there "
+        "are "
+        "boxes, got [" +
         std::to_string(height) + ", " + std::to_string(width) + "]";
     const auto emptied = [height = height, width = width](auto* call) {
       call->maps[1].height = height;

@@ -10,6 +10,7 @@
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
+#include "cc/core/cpu/box_pooler.h"
 #include "cc/core/cpu/box_schedule.h"
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
@@ -33,6 +34,7 @@ class BlockScratch {
   BlockScratch(const CpuContext& context, const Params& params)
       : layout_(GetCpuKernels<T>(context.level)),
         kernels(GetCpuKernels<W>(context.level)),
+        pooler(params),
         bins_(params.pooled_height() * params.pooled_width()) {}
 
   // `count` planes of `pixels`, channels last.
@@ -86,7 +88,7 @@ class BlockScratch {
 
  public:
   const CpuKernels<W>& kernels;
-  BoxTapsBuilder<W> taps;
+  BoxPooler<T> pooler;
 
  private:
   int64_t bins_;
@@ -192,10 +194,9 @@ void ForwardNchw(const CpuContext& context, const Params& params,
             MakeBoxAxes(params, map, boxes.coordinates(entry.box));
         const Requantization<W> to_codes =
             fillers.quantization.OfBins(SamplesPerBin<W>(axes));
-        scratch.kernels.forward(
-            scratch.taps.template BuildFor<T>(params, map, axes), image,
-            row_stride, channels, to_codes, /*stream=*/false,
-            scratch.bins(channels));
+        scratch.pooler.Forward(scratch.kernels, map, axes, image, row_stride,
+                               channels, to_codes, /*stream=*/false,
+                               scratch.bins(channels));
         scratch.StoreBins(
             channels, to_codes,
             BinsOf(output, params, sizes, entry.box, block.channels.begin));
@@ -260,14 +261,13 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
           const ChannelBlocks::Block& block) {
         const FeatureMap<const T>& map = maps[entry.map];
         const int64_t channels = block.channels.length();
-        const BoxTaps<W> taps = scratch.taps.BuildWithSlopes(
-            params, map,
-            MakeBoxAxes(params, map, boxes.coordinates(entry.box)));
         const W* upstream = scratch.LoadBins(
             BinsOf(grad_output, params, sizes, entry.box, block.channels.begin),
             channels);
-        scratch.kernels.box_grad(
-            taps, upstream, image, row_stride, channels,
+        scratch.pooler.BoxGrad(
+            scratch.kernels, map,
+            MakeBoxAxes(params, map, boxes.coordinates(entry.box)), upstream,
+            image, row_stride, channels,
             &parts[entry.box * box_parts + block.index * kCoordinates]);
       });
   for (int64_t k = 0; k < boxes.count(); ++k) {

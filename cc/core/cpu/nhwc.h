@@ -10,6 +10,7 @@
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
+#include "cc/core/cpu/box_pooler.h"
 #include "cc/core/cpu/box_schedule.h"
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
@@ -54,7 +55,7 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
   context.parallel_for(
       schedule.shares(), UnitCost(schedule.share_cost()),
       [&](int64_t begin, int64_t end) {
-        BoxTapsBuilder<W> builder;
+        BoxPooler<T> pooler(params);
         for (auto* entry = schedule.share_begin(begin);
              entry != schedule.share_begin(end); ++entry) {
           T* out = output + entry->box * box_stride;
@@ -65,41 +66,36 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
               MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          kernels.forward(builder.template BuildFor<T>(params, map, axes),
-                          ImageOfMap(map, entry->image, channels),
-                          map.width * channels, channels,
-                          fillers.quantization.OfBins(SamplesPerBin<W>(axes)),
-                          stream, out);
+          pooler.Forward(
+              kernels, map, axes, ImageOfMap(map, entry->image, channels),
+              map.width * channels, channels,
+              fillers.quantization.OfBins(SamplesPerBin<W>(axes)), stream, out);
         }
         if (stream) kernels.stream_fence();
       });
 }
 
-template <typename T, typename B>
-void FeatureGradNhwc(const CpuContext& context, const Params& params,
-                     const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* grad_output, const FeatureMaps<T>& maps) {
+// The gradient of maps tile by tile. `make_adder()` is called once for each
+// thread; what it returns has Add(entry, tile, row_stride, origin of the map),
+// which is called for the boxes that may touch a tile, in the schedule's order,
+// and End(row_stride, origin) for after the last of them.
+template <typename T, typename MakeAdder>
+void ForEachTile(const CpuContext& context, const Sizes& sizes,
+                 const BoxSchedule& schedule, const FeatureMaps<T>& maps,
+                 const MakeAdder& make_adder) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, maps, boxes);
-  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
-                             schedule);
   const int64_t channels = sizes.channels;
   const Tiling tiling(sizes.batch, maps, channels * int64_t(sizeof(W)));
-  const int64_t box_stride =
-      params.pooled_height() * params.pooled_width() * channels;
   const double tile_cost =
       double(tiling.pixels()) * double(channels) * kClearCost +
       kGradCost * schedule.cost() / double(tiling.count());
 
   context.parallel_for(
       tiling.count(), UnitCost(tile_cost), [&](int64_t begin, int64_t end) {
-        typename TapTable<T, B>::Reader taps(table);
-        AlignedVector<W> summed(params.pooled_width() *
-                                std::min(channels, kMaxBlockChannels));
+        auto adder = make_adder();
         AlignedVector<W> part_of_map(tiling.pixels() * channels);
         std::vector<const BoxSchedule::Entry*> in_rows;  // of this row of tiles
-        std::vector<TilePart<T>> parts;
         bool streamed = false;
         for (int64_t i = begin; i < end; ++i) {
           const Tiling::Unit unit = tiling.unit(i);
@@ -118,27 +114,11 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
                       W(0));
           W* const origin =
               OriginOfMap(part_of_map.data(), tile, row_stride, channels);
-          const auto add = [&](const TilePart<T>& part,
-                               const TilePart<T>* next) {
-            kernels.feature_grad(part, next, channels, row_stride, origin,
-                                 summed.data());
-          };
-          parts.clear();
           for (const BoxSchedule::Entry* entry : in_rows) {
             if (!Overlap(entry->columns, tile.columns)) continue;
-            const TilePart<T> part =
-                MakeTilePart(taps.Get(entry->box),
-                             grad_output + entry->box * box_stride, tile);
-            if (part.rows.empty() || part.columns.empty()) continue;
-            if (table.is_kept()) {
-              parts.push_back(part);
-            } else {
-              add(part, nullptr);
-            }
+            adder.Add(*entry, tile, row_stride, origin);
           }
-          for (size_t j = 0; j < parts.size(); ++j) {
-            add(parts[j], j + 1 < parts.size() ? &parts[j + 1] : nullptr);
-          }
+          adder.End(row_stride, origin);
 
           const bool stream = StreamingPays(
               map.data, sizes.batch * map.pixels() * channels, channels);
@@ -155,6 +135,75 @@ void FeatureGradNhwc(const CpuContext& context, const Params& params,
       });
 }
 
+// Adds boxes to tiles, for ForEachTile.
+template <typename T, typename B>
+class TileAdder {
+ public:
+  using W = Accumulator<T>;
+
+  TileAdder(const CpuKernels<T>& kernels, const Params& params,
+            const Sizes& sizes, const TapTable<T, B>& table,
+            const T* grad_output)
+      : kernels_(kernels),
+        channels_(sizes.channels),
+        box_stride_(params.pooled_height() * params.pooled_width() *
+                    sizes.channels),
+        table_(table),
+        grad_output_(grad_output),
+        taps_(table),
+        summed_(params.pooled_width() *
+                std::min(sizes.channels, kMaxBlockChannels)) {}
+
+  void Add(const BoxSchedule::Entry& entry, const Tile& tile,
+           int64_t row_stride, W* origin) {
+    const TilePart<T> part = MakeTilePart(
+        taps_.Get(entry.box), grad_output_ + entry.box * box_stride_, tile);
+    if (part.rows.empty() || part.columns.empty()) return;
+    if (table_.is_kept()) {
+      parts_.push_back(part);
+    } else {
+      Run(part, nullptr, row_stride, origin);
+    }
+  }
+
+  void End(int64_t row_stride, W* origin) {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      Run(parts_[i], i + 1 < parts_.size() ? &parts_[i + 1] : nullptr,
+          row_stride, origin);
+    }
+    parts_.clear();
+  }
+
+ private:
+  void Run(const TilePart<T>& part, const TilePart<T>* next, int64_t row_stride,
+           W* origin) {
+    kernels_.feature_grad(part, next, channels_, row_stride, origin,
+                          summed_.data());
+  }
+
+  const CpuKernels<T>& kernels_;
+  const int64_t channels_;
+  const int64_t box_stride_;
+  const TapTable<T, B>& table_;
+  const T* grad_output_;
+  typename TapTable<T, B>::Reader taps_;
+  AlignedVector<W> summed_;
+  std::vector<TilePart<T>> parts_;
+};
+
+template <typename T, typename B>
+void FeatureGradNhwc(const CpuContext& context, const Params& params,
+                     const Sizes& sizes, const BoxTable<B>& boxes,
+                     const T* grad_output, const FeatureMaps<T>& maps) {
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
+                             schedule);
+  ForEachTile(context, sizes, schedule, maps, [&] {
+    return TileAdder<T, B>(GetCpuKernels<T>(context.level), params, sizes,
+                           table, grad_output);
+  });
+}
+
 template <typename T, typename B>
 void BoxGradNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
@@ -169,18 +218,17 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
   context.parallel_for(
       schedule.shares(), UnitCost(kGradCost * schedule.share_cost()),
       [&](int64_t begin, int64_t end) {
-        BoxTapsBuilder<W> builder;
+        BoxPooler<T> pooler(params);
         for (auto* entry = schedule.share_begin(begin);
              entry != schedule.share_begin(end); ++entry) {
           if (!entry->finite) continue;
           const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
               MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          kernels.box_grad(builder.BuildWithSlopes(params, map, axes),
-                           grad_output + entry->box * box_stride,
-                           ImageOfMap(map, entry->image, channels),
-                           map.width * channels, channels,
-                           &(*grads)[entry->box * kCoordinates]);
+          pooler.BoxGrad(
+              kernels, map, axes, grad_output + entry->box * box_stride,
+              ImageOfMap(map, entry->image, channels), map.width * channels,
+              channels, &(*grads)[entry->box * kCoordinates]);
         }
       });
 }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cc/core/cpu/checked_call.h"
+#include "cc/core/cpu/max_grad.h"
 #include "cc/core/cpu/nchw.h"
 #include "cc/core/cpu/nhwc.h"
 #include "cc/core/dtypes/fillers.h"
@@ -67,6 +68,26 @@ Status RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
 }
 
 template <typename T, typename B>
+Status RoiAlignMaxFeatureGrad(const CpuContext& context, const Params& params,
+                              const Sizes& sizes, const Boxes<B>& boxes,
+                              const FeatureMaps<const T>& features,
+                              const T* grad_output,
+                              const FeatureMaps<T>& grad_features) {
+  return WithBoxTable(
+      params, sizes, features, boxes, [&](const BoxTable<B>& table) {
+        if (sizes.channels == 0) return;
+        if (boxes.count == 0) {
+          ClearMaps(sizes, grad_features);
+          return;
+        }
+        (params.data_format == Layout::kNHWC
+             ? MaxFeatureGradNhwc<T, B>
+             : MaxFeatureGradNchw<T, B>)(context, params, sizes, table,
+                                         features, grad_output, grad_features);
+      });
+}
+
+template <typename T, typename B>
 Status RoiAlignBoxGrad(const CpuContext& context, const Params& params,
                        const Sizes& sizes, const Boxes<B>& boxes,
                        const FeatureMaps<const T>& features,
@@ -99,6 +120,9 @@ Status RoiAlignBoxGrad(const CpuContext& context, const Params& params,
   template TF_ROIALIGN_API Status RoiAlignFeatureGrad<T, B>(           \
       const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
       const T*, const FeatureMaps<T>&);                                \
+  template TF_ROIALIGN_API Status RoiAlignMaxFeatureGrad<T, B>(        \
+      const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
+      const FeatureMaps<const T>&, const T*, const FeatureMaps<T>&);   \
   template TF_ROIALIGN_API Status RoiAlignBoxGrad<T, B>(               \
       const CpuContext&, const Params&, const Sizes&, const Boxes<B>&, \
       const FeatureMaps<const T>&, const T*, B*);

@@ -615,7 +615,7 @@ TEST(CudaLimits, AreSaid) {
   EXPECT_EQ(rows.code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(rows.text(),
             "RoIAlign on a GPU takes less than 2^31 rows, got 2147483648");
-  const std::vector<FeatureMap<const float>> maps(cuda::kMaxMaps + 1,
+  const std::vector<FeatureMap<const float>> maps(kMaxMaps + 1,
                                                   {nullptr, 1, 1, 1, 1});
   EXPECT_EQ(forward({maps.data(), int(maps.size())}).text(),
             "RoIAlign on a GPU takes less than 9 feature maps, got 9");

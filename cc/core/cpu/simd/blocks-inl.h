@@ -28,19 +28,23 @@ template <typename T>
 constexpr int kFullLanes = kRegisterBytes / int(sizeof(Accumulator<T>));
 
 // Calls visit(block, first channel) for blocks that cover all channels: the
-// widest first, single channels last.
-template <typename T, typename Visit>
+// widest, of kMost vectors, first, single channels last.
+template <typename T, int kMost = kBlockVectors, typename Visit>
 TF_ROIALIGN_INLINE void ForEachBlock(int64_t channels, const Visit& visit) {
   constexpr int kFull = kFullLanes<T>;
   int64_t c = 0;
-  for (; c + kFull * kBlockVectors <= channels; c += kFull * kBlockVectors) {
-    visit(Block<T, kFull, kBlockVectors>(), c);
+  for (; c + kFull * kMost <= channels; c += kFull * kMost) {
+    visit(Block<T, kFull, kMost>(), c);
   }
-  for (; c + kFull * 4 <= channels; c += kFull * 4) {
-    visit(Block<T, kFull, 4>(), c);
+  if constexpr (kMost > 4) {
+    for (; c + kFull * 4 <= channels; c += kFull * 4) {
+      visit(Block<T, kFull, 4>(), c);
+    }
   }
-  for (; c + kFull * 2 <= channels; c += kFull * 2) {
-    visit(Block<T, kFull, 2>(), c);
+  if constexpr (kMost > 2) {
+    for (; c + kFull * 2 <= channels; c += kFull * 2) {
+      visit(Block<T, kFull, 2>(), c);
+    }
   }
   for (; c + kFull <= channels; c += kFull) visit(Block<T, kFull, 1>(), c);
   if constexpr (kFull > 4) {

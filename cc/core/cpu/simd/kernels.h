@@ -8,6 +8,7 @@
 
 #include "cc/core/base/span.h"
 #include "cc/core/cpu/simd/level.h"
+#include "cc/core/cpu/simd/samples_view.h"
 #include "cc/core/cpu/simd/taps_view.h"
 #include "cc/core/dtypes/float16.h"
 #include "cc/core/dtypes/quantization.h"
@@ -75,6 +76,26 @@ struct CpuKernels {
   // grad: d / d(x1, y1, x2, y2). The taps need slopes.
   void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,
                    int64_t row_stride, int64_t channels, double grad[4]);
+
+  // Mode "max". Winners are numbers of samples: i * (samples of the bin along
+  // x) + j, for sample i of those along y and j along x.
+  void (*max_forward)(const BoxSamples<W>& samples, const T* image,
+                      int64_t row_stride, int64_t channels, bool stream,
+                      T* output);
+  void (*winners8)(const BoxSamples<W>& samples, const T* image,
+                   int64_t row_stride, int64_t channels, uint8_t* winners);
+  void (*winners32)(const BoxSamples<W>& samples, const T* image,
+                    int64_t row_stride, int64_t channels, int32_t* winners);
+  // As feature_grad.
+  void (*max_feature_grad8)(const BoxSamples<W>& samples, const Tile& tile,
+                            const T* grad_output, const uint8_t* winners,
+                            int64_t channels, int64_t row_stride, W* map);
+  void (*max_feature_grad32)(const BoxSamples<W>& samples, const Tile& tile,
+                             const T* grad_output, const int32_t* winners,
+                             int64_t channels, int64_t row_stride, W* map);
+  void (*max_box_grad)(const BoxSamples<W>& samples, const T* grad_output,
+                       const T* image, int64_t row_stride, int64_t channels,
+                       double grad[4]);
 
   // Rounds accumulators to features. `stream` as above.
   void (*pack)(const W* from, int64_t count, bool stream, T* to);

@@ -6,6 +6,7 @@
 #include "cc/core/cpu/simd/forward-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/layouts-inl.h"
+#include "cc/core/cpu/simd/max-inl.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
 #include "cc/core/dtypes/dtypes.h"
 #include "cc/core/dtypes/quantization.h"
@@ -24,6 +25,12 @@ constexpr CpuKernels<T> MakeKernels() {
   if constexpr (!kIsCode<T>) {
     kernels.feature_grad = FeatureGrad<T>;
     kernels.box_grad = BoxGrad<T>;
+    kernels.max_forward = MaxForward<T>;
+    kernels.winners8 = Winners<T, uint8_t>;
+    kernels.winners32 = Winners<T, int32_t>;
+    kernels.max_feature_grad8 = MaxFeatureGrad<T, uint8_t>;
+    kernels.max_feature_grad32 = MaxFeatureGrad<T, int32_t>;
+    kernels.max_box_grad = MaxBoxGrad<T>;
     kernels.pack = Pack<T>;
   }
   return kernels;

@@ -14,9 +14,6 @@
 namespace tf_roialign {
 namespace cuda {
 
-// That a call may have: their sizes are arguments of the kernels.
-constexpr int kMaxMaps = 8;
-
 // A FeatureMap of any dtype.
 struct DeviceMap {
   void* data;
@@ -51,7 +48,10 @@ struct Problem : Params {
   int64_t columns;
   const void* rows;
   const void* box_indices;
-  const int32_t* map_indices;
+  const void* map_indices;
+  bool map_indices_are_64_bit;
+  bool has_level_rule;
+  LevelRule level_rule;
 
   TF_ROIALIGN_HOST_DEVICE_INLINE int pooled_height() const {
     return static_cast<int>(output_size.height);
@@ -64,8 +64,10 @@ struct Problem : Params {
   }
   template <typename B>
   TF_ROIALIGN_HOST_DEVICE_INLINE Boxes<B> BoxesAs() const {
-    return {form,        static_cast<const B*>(rows), columns,    boxes,
-            box_indices, indices_are_64_bit,          map_indices};
+    return {form,        static_cast<const B*>(rows),
+            columns,     boxes,
+            box_indices, indices_are_64_bit,
+            map_indices, map_indices_are_64_bit};
   }
 };
 
@@ -75,7 +77,8 @@ class BoxOnMap {
   TF_ROIALIGN_DEVICE BoxOnMap(const Problem& problem, int64_t k)
       : problem_(problem),
         k_(k),
-        map_index_(MapOfBox(problem.BoxesAs<float>(), k, problem.map_count)) {}
+        map_index_(problem.boxes_are_double ? MapAs<double>(problem, k)
+                                            : MapAs<float>(problem, k)) {}
 
   TF_ROIALIGN_DEVICE const Problem& problem() const { return problem_; }
   // Any, if the box has no meaning.
@@ -110,6 +113,12 @@ class BoxOnMap {
   }
 
  private:
+  template <typename B>
+  static TF_ROIALIGN_DEVICE int MapAs(const Problem& problem, int64_t k) {
+    return MapOfBox(problem.BoxesAs<B>(),
+                    problem.has_level_rule ? &problem.level_rule : nullptr, k,
+                    problem.map_count);
+  }
   template <typename B>
   TF_ROIALIGN_DEVICE const B* coordinates() const {
     return problem_.BoxesAs<B>().coordinates(k_);

@@ -30,6 +30,11 @@ class Limits {
   template <typename T>
   static Status Check(const Params& params, const Sizes& sizes,
                       const FeatureMaps<T>& maps) {
+    if (params.mode == Mode::kMax) {
+      return Status::InvalidArgument(
+          "RoIAlign with `mode` \"max\" has no kernel for GPUs: call it under "
+          "`tf.device(\"CPU\")`");
+    }
     if (maps.count() > kMaxMaps) {
       return TooMany("feature maps", kMaxMaps + 1, maps.count());
     }
@@ -89,6 +94,9 @@ Problem MakeProblem(const Params& params, const Sizes& sizes,
   problem.rows = boxes.rows;
   problem.box_indices = boxes.box_indices;
   problem.map_indices = boxes.map_indices;
+  problem.map_indices_are_64_bit = boxes.map_indices_are_64_bit;
+  problem.has_level_rule = boxes.level_rule != nullptr;
+  if (problem.has_level_rule) problem.level_rule = *boxes.level_rule;
   return problem;
 }
 

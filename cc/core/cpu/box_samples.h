@@ -1,0 +1,98 @@
+// The samples of both axes of a box, for mode "max".
+
+#ifndef TF_ROIALIGN_CC_CORE_CPU_BOX_SAMPLES_H_
+#define TF_ROIALIGN_CC_CORE_CPU_BOX_SAMPLES_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/call/params.h"
+#include "cc/core/cpu/axis_on_map.h"
+#include "cc/core/cpu/simd/samples_view.h"
+#include "cc/core/geometry/box_axes.h"
+#include "cc/core/geometry/max_samples.h"
+
+namespace tf_roialign {
+
+// Reused from box to box: after the first few it allocates nothing.
+template <typename W>
+class AxisSamples {
+ public:
+  template <typename B>
+  void Build(const AxisOnMap<B, int64_t>& box) {
+    begin_.assign(1, 0);
+    samples_.clear();
+    for (int64_t p = 0; p < box.pooled; ++p) {
+      MaxSamples<B, int64_t> of_bin(box, p);
+      MaxSample<B> sample;
+      while (of_bin.Next(&sample)) samples_.push_back(Weigh(box, p, sample));
+      begin_.push_back(static_cast<int64_t>(samples_.size()));
+    }
+  }
+
+  // Of one bin.
+  int64_t most() const {
+    int64_t most = 0;
+    for (size_t p = 1; p < begin_.size(); ++p) {
+      most = std::max(most, begin_[p] - begin_[p - 1]);
+    }
+    return most;
+  }
+
+  SamplesView<W> view() const { return {begin_.data(), samples_.data()}; }
+
+ private:
+  template <typename B>
+  static AxisSample<W> Weigh(const AxisOnMap<B, int64_t>& box, int64_t p,
+                             const MaxSample<B>& sample) {
+    AxisSample<W> weighed = {-1, -1, W(0), W(0), W(0), W(0)};
+    if (!sample.is_inside) return weighed;
+    const double fraction = sample.at.fraction;
+    weighed.lo = sample.at.lo;
+    weighed.weight_lo = static_cast<W>(1.0 - fraction);
+    if (sample.at.hi == sample.at.lo) return weighed;
+    weighed.hi = sample.at.hi;
+    weighed.weight_hi = static_cast<W>(fraction);
+    if (sample.at.moves) {
+      const CoordinateSlope<B> slope =
+          SampleSlope(box.axis, box.scale, box.pooled, p, sample.t);
+      weighed.slope1 = static_cast<W>(slope.c1);
+      weighed.slope2 = static_cast<W>(slope.c2);
+    }
+    return weighed;
+  }
+
+  std::vector<int64_t> begin_;
+  std::vector<AxisSample<W>> samples_;
+};
+
+template <typename W>
+class BoxSamplesBuilder {
+ public:
+  template <typename Any, typename B>
+  BoxSamples<W> Build(const Params& params, const FeatureMap<Any>& map,
+                      const BoxAxes<B>& axes) {
+    pooled_ = params.output_size;
+    y_.Build(AxisOnMapY(params, map, axes));
+    x_.Build(AxisOnMapX(params, map, axes));
+    return view();
+  }
+
+  BoxSamples<W> view() const {
+    return {pooled_.height, pooled_.width, y_.view(), x_.view()};
+  }
+
+  // Of one bin.
+  int64_t most() const { return y_.most() * x_.most(); }
+
+ private:
+  OutputSize pooled_;
+  AxisSamples<W> y_;
+  AxisSamples<W> x_;
+};
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CPU_BOX_SAMPLES_H_

@@ -1,0 +1,185 @@
+// The gradient of mode "max" to the features.
+
+#ifndef TF_ROIALIGN_CC_CORE_CPU_MAX_GRAD_H_
+#define TF_ROIALIGN_CC_CORE_CPU_MAX_GRAD_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cc/core/call/feature_maps.h"
+#include "cc/core/call/params.h"
+#include "cc/core/cpu/aligned_vector.h"
+#include "cc/core/cpu/box_samples.h"
+#include "cc/core/cpu/box_schedule.h"
+#include "cc/core/cpu/box_table.h"
+#include "cc/core/cpu/channel_blocks.h"
+#include "cc/core/cpu/context.h"
+#include "cc/core/cpu/nchw.h"
+#include "cc/core/cpu/nhwc.h"
+#include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/cpu/tiling.h"
+#include "cc/core/cpu/tuning.h"
+#include "cc/core/cpu/window.h"
+#include "cc/core/cpu/winners.h"
+
+namespace tf_roialign {
+
+// The samples of a call's boxes, which every owner of a tile asks for: kept if
+// they take little memory, or made again. What it is made of has to outlive it.
+template <typename T, typename B>
+class SampleTable {
+ public:
+  using W = Accumulator<T>;
+
+  SampleTable(const ParallelFor& parallel_for, const Params& params,
+              const FeatureMaps<const T>& maps, const BoxTable<B>& boxes,
+              const BoxSchedule& schedule)
+      : params_(params), maps_(maps), boxes_(boxes) {
+    std::vector<int64_t> most(boxes.count(), 0);
+    const double samples =
+        2 * schedule.edge_pixels() +
+        4 * double(boxes.count()) *
+            double(params.pooled_height() + params.pooled_width());
+    const bool keep = samples * double(sizeof(AxisSample<W>)) < kTapTableBytes;
+    table_.resize(keep ? boxes.count() : 0);
+    parallel_for(boxes.count(), kPixelTapsCost,
+                 [&](int64_t begin, int64_t end) {
+                   BoxSamplesBuilder<W> builder;
+                   for (int64_t k = begin; k < end; ++k) {
+                     BoxSamplesBuilder<W>& of_box = keep ? table_[k] : builder;
+                     Build(k, &of_box);
+                     most[k] = of_box.most();
+                   }
+                 });
+    for (int64_t of_box : most) most_ = std::max(most_, of_box);
+  }
+
+  // Of one bin.
+  int64_t most() const { return most_; }
+
+  // `builder`: of the thread.
+  BoxSamples<W> Get(int64_t box, BoxSamplesBuilder<W>* builder) const {
+    if (!table_.empty()) return table_[box].view();
+    return Build(box, builder);
+  }
+
+ private:
+  BoxSamples<W> Build(int64_t k, BoxSamplesBuilder<W>* builder) const {
+    const FeatureMap<const T>& map = maps_[boxes_.map(k)];
+    return builder->Build(params_, map,
+                          MakeBoxAxes(params_, map, boxes_.coordinates(k)));
+  }
+
+  const Params& params_;
+  const FeatureMaps<const T> maps_;
+  const BoxTable<B>& boxes_;
+  std::vector<BoxSamplesBuilder<W>> table_;
+  int64_t most_ = 0;
+};
+
+template <typename T, typename B>
+void MaxFeatureGradNhwc(const CpuContext& context, const Params& params,
+                        const Sizes& sizes, const BoxTable<B>& boxes,
+                        const FeatureMaps<const T>& maps, const T* grad_output,
+                        const FeatureMaps<T>& grad_maps) {
+  using W = Accumulator<T>;
+  const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const SampleTable<T, B> table(context.parallel_for, params, maps, boxes,
+                                schedule);
+  const int64_t channels = sizes.channels;
+  const int64_t box_stride =
+      params.pooled_height() * params.pooled_width() * channels;
+  Winners winners;
+  winners.Resize(table.most(), boxes.count() * box_stride);
+  context.parallel_for(
+      schedule.shares(), UnitCost(schedule.share_cost()),
+      [&](int64_t begin, int64_t end) {
+        BoxSamplesBuilder<W> builder;
+        for (auto* entry = schedule.share_begin(begin);
+             entry != schedule.share_begin(end); ++entry) {
+          if (!entry->touches_map()) continue;
+          const FeatureMap<const T>& map = maps[entry->map];
+          winners.Find(kernels, table.Get(entry->box, &builder),
+                       ImageOfMap(map, entry->image, channels),
+                       map.width * channels, channels, entry->box * box_stride);
+        }
+      });
+
+  struct Adder {
+    void Add(const BoxSchedule::Entry& entry, const Tile& tile,
+             int64_t row_stride, W* origin) {
+      const int64_t begin = entry.box * box_stride;
+      winners.AddGrad(kernels, table.Get(entry.box, &builder), tile,
+                      grad_output + begin, channels, row_stride, begin, origin);
+    }
+    void End(int64_t, W*) {}
+
+    const CpuKernels<T>& kernels;
+    const SampleTable<T, B>& table;
+    const Winners& winners;
+    const T* grad_output;
+    int64_t channels;
+    int64_t box_stride;
+    BoxSamplesBuilder<W> builder = {};
+  };
+  ForEachTile(context, sizes, schedule, grad_maps, [&] {
+    return Adder{kernels, table, winners, grad_output, channels, box_stride};
+  });
+}
+
+template <typename T, typename B>
+void MaxFeatureGradNchw(const CpuContext& context, const Params& params,
+                        const Sizes& sizes, const BoxTable<B>& boxes,
+                        const FeatureMaps<const T>& maps, const T* grad_output,
+                        const FeatureMaps<T>& grad_maps) {
+  using W = Accumulator<T>;
+  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const SampleTable<T, B> table(context.parallel_for, params, maps, boxes,
+                                schedule);
+  const ChannelBlocks blocks(sizes, maps);
+  const int64_t bins = params.pooled_height() * params.pooled_width();
+  const double unit_cost = blocks.elements() * 3 * kTransposeCost +
+                           kNchwCost * schedule.cost() / double(blocks.units());
+  context.parallel_for(
+      blocks.units(), UnitCost(unit_cost), [&](int64_t begin, int64_t end) {
+        BlockScratch<T> features(context, params);
+        BlockScratch<T> grads(context, params);
+        BoxSamplesBuilder<W> builder;
+        Winners winners;
+        for (int64_t i = begin; i < end; ++i) {
+          const auto [m, n, block] = blocks.unit(i);
+          const FeatureMap<const T>& map = maps[m];
+          const int64_t channels = block.channels.length();
+          const int64_t first = block.channels.begin;
+          const int64_t row_stride = map.width * channels;
+          W* grad_image = grads.ZeroMap(map.pixels(), channels);
+          winners.Resize(table.most(), bins * channels);
+          const W* image = nullptr;  // loaded for the first box
+          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
+               ++entry) {
+            if (!entry->touches_map()) continue;
+            if (image == nullptr) {
+              image = features.LoadMap(PlanesOf(map, sizes, n, first),
+                                       map.pixels(), channels);
+            }
+            const BoxSamples<W> samples = table.Get(entry->box, &builder);
+            winners.Find(grads.kernels, samples, image, row_stride, channels,
+                         0);
+            const W* upstream = grads.LoadBins(
+                BinsOf(grad_output, params, sizes, entry->box, first),
+                channels);
+            winners.AddGrad(grads.kernels, samples,
+                            {{0, map.height}, {0, map.width}}, upstream,
+                            channels, row_stride, 0, grad_image);
+          }
+          grads.StoreMap(map.pixels(), channels,
+                         PlanesOf(grad_maps[m], sizes, n, first));
+        }
+      });
+}
+
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CPU_MAX_GRAD_H_

@@ -7,11 +7,13 @@ SETUP_FILES := $(wildcard tools/*.sh tools/requirements*.txt) \
 CC_FILES = $(shell find cc examples benchmarks -name '*.cc' -o -name '*.h')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
+DETECTOR_ARGS ?=
 
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
-.PHONY: all setup setup-onnx build demo benchmark cpp-host onnx triton test test-python test-cc \
-  test-triton asan ubsan lint format wheel test-wheel clean
+.PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
+  compare-detectors triton test test-python test-cc test-triton asan ubsan lint format wheel \
+  test-wheel clean
 
 # pip, Bazel and pytest see to it that all cores have work.
 .NOTPARALLEL:
@@ -32,6 +34,13 @@ setup: .venv/.dev-done build
 setup-onnx: .venv/.onnx-done
 
 .venv/.onnx-done: tools/requirements-onnx.txt | .venv/.setup-done
+	.venv/bin/pip install --quiet --requirement $<
+	@touch $@
+
+# Optional: what examples/detector and its tests need in .venv.
+setup-detector: .venv/.detector-done
+
+.venv/.detector-done: tools/requirements-detector.txt | .venv/.setup-done
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 
@@ -59,6 +68,13 @@ cpp-host: build
 
 onnx: build .venv/.onnx-done
 	$(PYTHON) examples/to_onnx.py
+
+# Trains a detector in minutes, or one for each pooler: see examples/detector/README.md.
+detector: build .venv/.detector-done
+	cd examples && ../$(PYTHON) -m detector.train $(DETECTOR_ARGS)
+
+compare-detectors: build .venv/.detector-done
+	cd examples && ../$(PYTHON) -m detector.compare $(DETECTOR_ARGS)
 
 # Serves a box classifier until it is stopped: see docs/serving.md.
 triton: build .venv-triton/.setup-done

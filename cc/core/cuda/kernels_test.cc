@@ -619,6 +619,12 @@ TEST(CudaLimits, AreSaid) {
                                                   {nullptr, 1, 1, 1, 1});
   EXPECT_EQ(forward({maps.data(), int(maps.size())}).text(),
             "RoIAlign on a GPU takes less than 9 feature maps, got 9");
+  call.params.mode = Mode::kMax;
+  EXPECT_EQ(
+      forward(maps[0]).text(),
+      "RoIAlign with `mode` \"max\" has no kernel for GPUs: call it under "
+      "`tf.device(\"CPU\")`");
+  call.params.mode = Mode::kAvg;
   call.params.output_size.width = int64_t(1) << 25;
   EXPECT_EQ(forward(maps[0]).text(),
             "RoIAlign on a GPU takes an `output_size` below 2^25, got [1, "
@@ -729,6 +735,41 @@ TEST_P(CudaMaps, AreLikeACallEach) {
       }
     }
   }
+}
+
+// By the rule, and by indices of either width.
+TEST_P(CudaMaps, AreChosenByTheAreasOfTheBoxes) {
+  constexpr int kChosen = 3;  // those with pixels that differ in level
+  const Scale scales[kChosen] = {{0.5, 0.5}, {0.25, 0.25}, {0.125, 0.125}};
+  const LevelRule rule = MakeLevelRule<B>(6, 2, scales, kChosen);
+  BoxInputs<B> inputs = Inputs(true, 0);
+  inputs.boxes.rows = inputs.rows.data();
+  inputs.boxes.box_indices = inputs.narrow.data();
+  std::vector<int32_t> narrow;
+  std::vector<int64_t> wide;
+  int64_t of_map[kChosen] = {};
+  for (int64_t k = 0; k < call_.sizes.boxes; ++k) {
+    narrow.push_back(MapOfBox(inputs.boxes, &rule, k, kChosen));
+    wide.push_back(narrow.back());
+    ++of_map[narrow.back()];
+  }
+  for (const int64_t count : of_map) EXPECT_GT(count, 0);
+  const auto forward = [&] {
+    EmulatedDevice device(ThreadOrder::kShuffled);
+    std::vector<T> output(call_.grad_output.size(), T(77));
+    ExpectOk(cuda::Forward<T, B>(device, call_.params, call_.sizes,
+                                 inputs.boxes, {maps_.data(), kChosen},
+                                 output.data()));
+    return output;
+  };
+  inputs.boxes.level_rule = &rule;
+  const std::vector<T> by_rule = forward();
+  inputs.boxes.level_rule = nullptr;
+  inputs.boxes.map_indices = narrow.data();
+  ExpectSameBits(by_rule, forward());
+  inputs.boxes.map_indices = wide.data();
+  inputs.boxes.map_indices_are_64_bit = true;
+  ExpectSameBits(by_rule, forward());
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaMaps,

@@ -69,12 +69,7 @@ def check_canonical_scale(canonical_scale: float) -> float:
 
 def check_canonical_level(canonical_level: int) -> int:
     """Returns the level as a Python int."""
-    try:
-        level = _index(_without_tensors("canonical_level", canonical_level))
-    except TypeError:
-        raise ValueError(
-            f"`canonical_level` must be an integer, got {_shown(canonical_level)}"
-        ) from None
+    level = _integer("canonical_level", canonical_level)
     if abs(level) >= _END_OF_INT32:
         raise ValueError(f"`canonical_level` must be less than 2^31, got {level}")
     return level
@@ -94,12 +89,7 @@ def _is_scale(scale):
 
 def check_sampling_ratio(sampling_ratio: int) -> int:
     """Returns the ratio as a Python int, -1 for every negative one."""
-    try:
-        ratio = _index(_without_tensors("sampling_ratio", sampling_ratio))
-    except TypeError:
-        raise ValueError(
-            f"`sampling_ratio` must be an integer, got {_shown(sampling_ratio)}"
-        ) from None
+    ratio = _integer("sampling_ratio", sampling_ratio)
     if ratio >= _END_OF_INT32:
         raise ValueError(f"`sampling_ratio` must be less than 2^31, got {ratio}")
     return max(ratio, -1)
@@ -160,6 +150,13 @@ def _without_tensors(name, value):
 
 def _without_dimensions(value):
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def _integer(name, value) -> int:
+    try:
+        return _index(_without_tensors(name, value))
+    except TypeError:
+        raise ValueError(f"`{name}` must be an integer, got {_shown(value)}") from None
 
 
 def _index(value) -> int:

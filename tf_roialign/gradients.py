@@ -10,6 +10,9 @@ That form is linear in `grad` and in `features`, so the gradient of the box grad
 with respect to these is `dA`, taken along the upstream, and its transpose: two ops
 more, with which forward mode works too. What is not there is `d2A`, the second
 derivative by the boxes.
+
+With `mode` "max" the map depends on which samples are the largest, so the features are an
+input of their own gradient, and there is no second one.
 """
 
 import tensorflow as tf
@@ -40,6 +43,7 @@ class _Op:
 
     def __init__(self, op):
         self._op = op
+        self._places = places_of_inputs(op)
         self.inputs = inputs_of(op)
         self.attributes = attributes_of(op)
         self.is_on_many = op_defs.reads_many_maps(op.type)
@@ -48,7 +52,7 @@ class _Op:
         """Whether the gradient to an input is asked for, where TF tells."""
         # Eager tapes tell; in graphs what is not asked for is pruned.
         skipped = getattr(self._op, "skip_input_indices", None) or ()
-        places = places_of_inputs(self._op)[name]
+        places = self._places[name]
         places = places if isinstance(places, list) else [places]
         return any(place not in skipped for place in places)
 
@@ -73,7 +77,7 @@ class _Op:
     def in_order(self, **gradients):
         """The gradients to the inputs, in their order; None to those that are not named."""
         result = []
-        for name, place in places_of_inputs(self._op).items():
+        for name, place in self._places.items():
             gradient = gradients.get(name)
             if not isinstance(place, list):
                 result.append(gradient)
@@ -100,26 +104,15 @@ class _Op:
 
     def second_derivative(self):
         """Stands for the gradient by the boxes of what is a derivative by them already."""
-        return self.no_gradient(
-            "boxes", "cannot be differentiated by `boxes`: it is a derivative by them already"
-        )
-
-    def no_gradient(self, name, reason):
-        """Stands for a gradient that is not there, and raises where it is asked for."""
-        message = f"{self._op.type.removeprefix('TfRoialign>')} {reason}"
+        name = self._op.type.removeprefix("TfRoialign>")
+        message = f"{name} cannot be differentiated by `boxes`: it is a derivative by them already"
         if getattr(self._op, "skip_input_indices", None) is not None:
             raise LookupError(message)
         # A graph asks for all gradients and prunes what it does not need. XLA, which leaves
         # out assertions, gets NaN.
-        inputs = getattr(self.inputs, name)
-
-        def nothing_of(value):
-            with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
-                return tf.fill(tf.shape(value), tf.constant(float("nan"), value.dtype))
-
-        if isinstance(inputs, list):
-            return [nothing_of(value) for value in inputs]
-        return nothing_of(inputs)
+        boxes = self.inputs.boxes
+        with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+            return tf.fill(tf.shape(boxes), tf.constant(float("nan"), boxes.dtype))
 
 
 @_register(op_defs.ROI_ALIGN)

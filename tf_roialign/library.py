@@ -24,6 +24,10 @@ except ImportError as error:
     ) from error
 
 
+# That an op may have: kMaxMaps of cc/core/call/feature_maps.h.
+MAX_MAPS = 8
+
+
 def library_path() -> str:
     """Returns the path of the native library.
 
@@ -59,7 +63,7 @@ def level_rule(canonical_scale, canonical_level, scales, boxes_are_double):
     `scales`: (y, x) of each map. A box reads the last map whose least area it has.
     """
     count = len(scales)
-    areas, maps = (ctypes.c_double * 7)(), (ctypes.c_int32 * 7)()
+    areas, maps = (ctypes.c_double * (MAX_MAPS - 1))(), (ctypes.c_int32 * (MAX_MAPS - 1))()
     function = ctypes.CDLL(library_path()).TfRoialignLevelRule
     lowest = function(
         ctypes.c_double(canonical_scale),

@@ -17,12 +17,10 @@ from tf_roialign.arguments import (
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, shape_text, to_tensor
 from tf_roialign.functional import check_rank, prepare_attributes
 from tf_roialign.levels import prepare_levels
-from tf_roialign.library import check_not_xla, check_xla
+from tf_roialign.library import MAX_MAPS, check_not_xla, check_xla
 from tf_roialign.quantized import check_code_dtype, outside_clusters, scalar
 
 SpatialScales = Sequence[SpatialScale] | TensorLike
-
-MAX_MAPS = 8
 
 _DTYPES = op_defs.dtypes(op_defs.on_many_maps(op_defs.ROI_ALIGN), "T")
 

@@ -19,7 +19,8 @@ from tf_roialign.layer_base import (
     symbolic,
     symbolic_boxes,
 )
-from tf_roialign.multiscale import MAX_MAPS, SpatialScales, multiscale_roi_align
+from tf_roialign.library import MAX_MAPS
+from tf_roialign.multiscale import SpatialScales, multiscale_roi_align
 
 
 @keras.saving.register_keras_serializable(package="tf_roialign")

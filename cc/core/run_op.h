@@ -47,6 +47,24 @@ class InputData {
   const void* features_[kMaxMaps] = {};
 };
 
+// Puts a tensor, entry `map` of an input, in its place. Not a features_shape,
+// of which the value counts.
+inline void ReadTensor(Input input, int map, const Shape& shape,
+                       const void* data, bool is_64_bit, InputShapes* shapes,
+                       InputData* inputs) {
+  if (map == 0) (*shapes)[input] = shape;
+  inputs->Set(input, data);
+  if (input == Input::kFeatures) {
+    shapes->features(map) = shape;
+    inputs->SetFeatures(map, data);
+  } else if (input == Input::kBoxIndices) {
+    inputs->indices_are_64_bit = is_64_bit;
+  } else if (input == Input::kLevels) {
+    inputs->levels_are_64_bit = is_64_bit;
+    inputs->levels = shape.rank == 1 ? shape.dims[0] : 0;
+  }
+}
+
 // Of an op: one, or one for each map.
 struct OutputData {
   void* data[kMaxMaps] = {};

@@ -37,9 +37,6 @@ class RoiAlignOpBase : public tensorflow::OpKernel {
 
  private:
   absl::Status Read(tensorflow::OpKernelContext* context, Call* call) const;
-  static absl::Status ReadInput(Input input, int map,
-                                const tensorflow::Tensor& tensor,
-                                InputShapes* shapes, InputData* inputs);
   absl::Status Allocate(tensorflow::OpKernelContext* context, Call* call) const;
 
   const OpInfo info_;

@@ -59,20 +59,16 @@ absl::Status InferShape(const OpInfo& info, InferenceContext* context) {
   int map_count;
   TF_RETURN_IF_ERROR(ReadMapCount(context, info, &map_count));
   shapes.set_map_count(map_count);
-  int place = 0;  // among the inputs, entries of lists counted
-  for (int i = 0; i < info.input_count; ++i) {
-    const Input input = info.inputs[i];
-    shapes[input] = ToShape(context, context->input(place));
-    const int count = info.IsList(input) ? map_count : 1;
-    for (int m = 0; m < count; ++m, ++place) {
-      if (input == Input::kFeatures) {
-        shapes.features(m) = ToShape(context, context->input(place));
-      } else if (input == Input::kFeaturesShape) {
-        TF_RETURN_IF_ERROR(
-            FeaturesOfShapeInput(context, place, &shapes.features(m)));
-      }
-    }
-  }
+  TF_RETURN_IF_ERROR(
+      ForEachTensor(info, map_count, [&](Input input, int map, int place) {
+        const Shape shape = ToShape(context, context->input(place));
+        if (map == 0) shapes[input] = shape;
+        if (input == Input::kFeaturesShape) {
+          return FeaturesOfShapeInput(context, place, &shapes.features(map));
+        }
+        if (input == Input::kFeatures) shapes.features(map) = shape;
+        return absl::OkStatus();
+      }));
   Signature signature;
   TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(info, params, shapes, &signature)));
   for (int m = 0; m < (info.OutputIsList() ? map_count : 1); ++m) {

@@ -11,31 +11,13 @@ namespace {
 // The operand of an input, or of an entry of it.
 void ReadOperand(Input input, int map, const ffi::AnyBuffer& operand,
                  InputShapes* shapes, HandledCall* call) {
-  const Shape shape = Shape::Of(operand.dimensions());
-  if (map == 0) (*shapes)[input] = shape;
-  call->inputs.Set(input, operand.untyped_data());
-  const bool is_64_bit = operand.element_type() == ffi::DataType::S64;
-  switch (input) {
-    case Input::kFeatures:
-      shapes->features(map) = shape;
-      call->inputs.SetFeatures(map, operand.untyped_data());
-      call->features_type = operand.element_type();
-      break;
-    case Input::kGradOutput:
-      call->features_type = operand.element_type();
-      break;
-    case Input::kBoxes:
-      call->boxes_type = operand.element_type();
-      break;
-    case Input::kBoxIndices:
-      call->inputs.indices_are_64_bit = is_64_bit;
-      break;
-    case Input::kLevels:
-      call->inputs.levels_are_64_bit = is_64_bit;
-      call->inputs.levels = static_cast<int64_t>(operand.element_count());
-      break;
-    default:
-      break;
+  ReadTensor(
+      input, map, Shape::Of(operand.dimensions()), operand.untyped_data(),
+      operand.element_type() == ffi::DataType::S64, shapes, &call->inputs);
+  if (input == Input::kFeatures || input == Input::kGradOutput) {
+    call->features_type = operand.element_type();
+  } else if (input == Input::kBoxes) {
+    call->boxes_type = operand.element_type();
   }
 }
 

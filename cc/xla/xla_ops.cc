@@ -49,35 +49,21 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
   }
 
  private:
-  // Calls visit(input, map, place) for every tensor: `map` among an input's
-  // entries, `place` among all tensors.
-  template <typename Visit>
-  absl::Status ForEachTensor(const Visit& visit) const {
-    int place = 0;
-    for (int i = 0; i < info_.input_count; ++i) {
-      const Input input = info_.inputs[i];
-      const int count = info_.IsList(input) ? map_count_ : 1;
-      for (int m = 0; m < count; ++m, ++place) {
-        TF_RETURN_IF_ERROR(visit(input, m, place));
-      }
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status Build(XlaOpKernelContext* context) const {
     InputShapes shapes;
     shapes.set_map_count(map_count_);
-    TF_RETURN_IF_ERROR(ForEachTensor([&](Input input, int map, int place) {
-      Shape shape;
-      TF_RETURN_IF_ERROR(InputShape(context, place, &shape));
-      if (map == 0) shapes[input] = shape;
-      if (input == Input::kFeaturesShape) {
-        return FeaturesOfShapeInput(context, place, shape,
-                                    &shapes.features(map));
-      }
-      if (input == Input::kFeatures) shapes.features(map) = shape;
-      return absl::OkStatus();
-    }));
+    TF_RETURN_IF_ERROR(
+        ForEachTensor(info_, map_count_, [&](Input input, int map, int place) {
+          Shape shape;
+          TF_RETURN_IF_ERROR(InputShape(context, place, &shape));
+          if (map == 0) shapes[input] = shape;
+          if (input == Input::kFeaturesShape) {
+            return FeaturesOfShapeInput(context, place, shape,
+                                        &shapes.features(map));
+          }
+          if (input == Input::kFeatures) shapes.features(map) = shape;
+          return absl::OkStatus();
+        }));
     Signature signature;
     TF_RETURN_IF_ERROR(ToAbsl(CheckShapes(info_, params_, shapes, &signature)));
     return Call(context, signature);
@@ -135,26 +121,27 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
                         : info_.Has(Input::kFeatures)  ? Input::kFeatures
                                                        : Input::kGradOutput;
     xla::PrimitiveType type = xla::PRIMITIVE_TYPE_INVALID;
-    TF_RETURN_IF_ERROR(ForEachTensor([&](Input input, int, int place) {
-      if (input == Input::kFeaturesShape) return absl::OkStatus();
-      if (input == Input::kSpatialScales && on_gpu_) {
-        return AddSpatialScales(context, place, &attributes);
-      }
-      TF_ASSIGN_OR_RETURN(const xla::Shape of_input,
-                          context->InputXlaShape(place));
-      xla::XlaOp value = context->Input(place);
-      if (!of_input.is_static()) {
-        TF_RETURN_IF_ERROR(CheckDynamic(input, of_input, signature.form));
-        if (!count) count = xla::GetDimensionSize(value, 0);
-        value = xla::RemoveDynamicDimension(value, 0);
-      }
-      operands.push_back(value);
-      // XLA would choose layouts of its own otherwise.
-      shapes.push_back(
-          RowMajor(of_input.element_type(), Shape::Of(of_input.dimensions())));
-      if (input == typed) type = of_input.element_type();
-      return absl::OkStatus();
-    }));
+    TF_RETURN_IF_ERROR(
+        ForEachTensor(info_, map_count_, [&](Input input, int, int place) {
+          if (input == Input::kFeaturesShape) return absl::OkStatus();
+          if (input == Input::kSpatialScales && on_gpu_) {
+            return AddSpatialScales(context, place, &attributes);
+          }
+          TF_ASSIGN_OR_RETURN(const xla::Shape of_input,
+                              context->InputXlaShape(place));
+          xla::XlaOp value = context->Input(place);
+          if (!of_input.is_static()) {
+            TF_RETURN_IF_ERROR(CheckDynamic(input, of_input, signature.form));
+            if (!count) count = xla::GetDimensionSize(value, 0);
+            value = xla::RemoveDynamicDimension(value, 0);
+          }
+          operands.push_back(value);
+          // XLA would choose layouts of its own otherwise.
+          shapes.push_back(RowMajor(of_input.element_type(),
+                                    Shape::Of(of_input.dimensions())));
+          if (input == typed) type = of_input.element_type();
+          return absl::OkStatus();
+        }));
     if (count) {
       operands.push_back(*count);
       shapes.push_back(RowMajor(xla::S32, Shape({})));

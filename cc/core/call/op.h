@@ -202,6 +202,24 @@ constexpr OpInfo InfoOf(Op op, Maps maps = Maps::kOne) {
   return many;
 }
 
+// Calls visit(input, map, place) for every tensor that an op takes: `map`, of
+// an input that is a list, among its entries; `place` among all tensors. Ends
+// with the first answer that is not ok().
+template <typename Visit>
+auto ForEachTensor(const OpInfo& info, int map_count, const Visit& visit)
+    -> decltype(visit(Input::kFeatures, 0, 0)) {
+  int place = 0;
+  for (int i = 0; i < info.input_count; ++i) {
+    const Input input = info.inputs[i];
+    const int count = info.IsList(input) ? map_count : 1;
+    for (int map = 0; map < count; ++map, ++place) {
+      auto answer = visit(input, map, place);
+      if (!answer.ok()) return answer;
+    }
+  }
+  return {};
+}
+
 // Whether an op can be asked for `mode`.
 constexpr bool Has(Op op, Mode mode) {
   switch (op) {

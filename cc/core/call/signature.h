@@ -43,9 +43,9 @@ struct Signature {
 };
 
 // The shapes of an op's inputs, each in the place of its name; those that it
-// does not have are not looked at. Of a list that of its entries, which have to
-// be of one rank: the first stands for it. What the input features_shape holds,
-// as far as that is known, is in features().
+// does not have are not looked at. Of a list that of its first entry. Those
+// of all features, or what the inputs features_shape hold as far as that is
+// known, are in features().
 class InputShapes {
  public:
   // Of the lists, 1 to kMaxMaps: CheckMapCount.

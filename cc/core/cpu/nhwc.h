@@ -209,7 +209,6 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
                  const FeatureMaps<const T>& maps, const T* grad_output,
                  std::vector<double>* grads) {
-  using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const BoxSchedule schedule(params, sizes, maps, boxes);
   const int64_t channels = sizes.channels;

@@ -110,6 +110,25 @@ TF_ROIALIGN_INLINE auto IsLarger(V value, V largest) {
   return (value > largest) | ((value != value) & (largest == largest));
 }
 
+// Calls take(number, y, x, values) for the samples of a bin, in their order.
+template <typename B, typename W, typename T, typename Take>
+TF_ROIALIGN_INLINE void ForEachSample(const BoxSamples<W>& samples, int64_t p,
+                                      int64_t q, const T* image,
+                                      int64_t row_stride, int64_t channels,
+                                      const Take& take) {
+  const auto& y = samples.y;
+  const auto& x = samples.x;
+  int32_t number = 0;
+  for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+    for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j, ++number) {
+      typename B::V value[B::vectors];
+      BlockSample<B, W>(y.samples[i], x.samples[j], image, row_stride, channels,
+                        value);
+      take(number, y.samples[i], x.samples[j], value);
+    }
+  }
+}
+
 // The largest samples of a bin. Larger() forgets a NaN that is followed by a
 // number; so where the sum of all samples is a NaN, the bin is done again with
 // care. That is seldom.
@@ -118,29 +137,24 @@ TF_ROIALIGN_INLINE bool MaxOfBin(const BoxSamples<W>& samples, int64_t p,
                                  int64_t q, const T* image, int64_t row_stride,
                                  int64_t channels, BlockSums<B>& largest) {
   using V = typename B::V;
-  const auto& y = samples.y;
-  const auto& x = samples.x;
   V total = {};
-  for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-    for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-      V value[B::vectors];
-      BlockSample<B, W>(y.samples[i], x.samples[j], image, row_stride, channels,
-                        value);
-      const bool is_first = i == y.begin[p] && j == x.begin[q];
+  ForEachSample<B>(
+      samples, p, q, image, row_stride, channels,
+      [&](int32_t number, const auto&, const auto&, const V* value) {
 #pragma GCC unroll 16
-      for (int v = 0; v < B::vectors; ++v) {
-        if (is_first) {
-          largest[v] = value[v];
-        } else if constexpr (kCareful) {
-          const V larger = Select(value[v] > largest[v], value[v], largest[v]);
-          largest[v] = Select(value[v] != value[v], value[v], larger);
-        } else {
-          largest[v] = Larger<W, B::lanes>(largest[v], value[v]);
+        for (int v = 0; v < B::vectors; ++v) {
+          if (number == 0) {
+            largest[v] = value[v];
+          } else if constexpr (kCareful) {
+            const V larger =
+                Select(value[v] > largest[v], value[v], largest[v]);
+            largest[v] = Select(value[v] != value[v], value[v], larger);
+          } else {
+            largest[v] = Larger<W, B::lanes>(largest[v], value[v]);
+          }
+          if constexpr (!kCareful) total += value[v];
         }
-        if constexpr (!kCareful) total += value[v];
-      }
-    }
-  }
+      });
   const W sum = Sum<W, B::lanes>(total);
   return sum == sum;
 }
@@ -183,35 +197,29 @@ TF_ROIALIGN_INLINE bool WinnersOfBin(
     Numbers<W, B::lanes> (&winner)[B::vectors]) {
   using V = typename B::V;
   using I = Numbers<W, B::lanes>;
-  const auto& y = samples.y;
-  const auto& x = samples.x;
   V largest[B::vectors] = {};
   V total = {};
-  int32_t number = 0;
 #pragma GCC unroll 16
   for (int v = 0; v < B::vectors; ++v) winner[v] = I{};
-  for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-    for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j, ++number) {
-      V value[B::vectors];
-      BlockSample<B, W>(y.samples[i], x.samples[j], image, row_stride, channels,
-                        value);
-      const I at_hand = I{} + number;
+  ForEachSample<B>(
+      samples, p, q, image, row_stride, channels,
+      [&](int32_t number, const auto&, const auto&, const V* value) {
+        const I at_hand = I{} + number;
 #pragma GCC unroll 16
-      for (int v = 0; v < B::vectors; ++v) {
-        if (number == 0) {
-          largest[v] = value[v];
-        } else if constexpr (kCareful) {
-          const auto is_larger = IsLarger(value[v], largest[v]);
-          largest[v] = Select(is_larger, value[v], largest[v]);
-          winner[v] = Select(is_larger, at_hand, winner[v]);
-        } else {
-          winner[v] = Select(value[v] > largest[v], at_hand, winner[v]);
-          largest[v] = Larger<W, B::lanes>(largest[v], value[v]);
+        for (int v = 0; v < B::vectors; ++v) {
+          if (number == 0) {
+            largest[v] = value[v];
+          } else if constexpr (kCareful) {
+            const auto is_larger = IsLarger(value[v], largest[v]);
+            largest[v] = Select(is_larger, value[v], largest[v]);
+            winner[v] = Select(is_larger, at_hand, winner[v]);
+          } else {
+            winner[v] = Select(value[v] > largest[v], at_hand, winner[v]);
+            largest[v] = Larger<W, B::lanes>(largest[v], value[v]);
+          }
+          if constexpr (!kCareful) total += value[v];
         }
-        if constexpr (!kCareful) total += value[v];
-      }
-    }
-  }
+      });
   const W sum = Sum<W, B::lanes>(total);
   return sum == sum;
 }
@@ -247,7 +255,7 @@ void Winners(const BoxSamples<Accumulator<T>>& samples, const T* image,
   });
 }
 
-// Adds weight * upstream to a pixel, if there is one in the tile.
+// Adds weight * upstream to a pixel.
 template <typename B, typename W>
 TF_ROIALIGN_INLINE void AddToPixel(W weight, const BlockSums<B>& upstream,
                                    W* pixel) {
@@ -311,24 +319,19 @@ void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
             for (int v = 0; v < B::vectors; ++v) {
               won[v] = Select(winner[v] == number, upstream[v], V{});
             }
-            const int64_t at_left = in_x.lo * channels + c;
-            const int64_t at_right = in_x.hi * channels + c;
-            if (upper) {
-              W* row = map + in_y.lo * row_stride;
-              const W weight = in_y.weight_lo;
-              if (left)
-                AddToPixel<B>(weight * in_x.weight_lo, won, row + at_left);
-              if (right)
-                AddToPixel<B>(weight * in_x.weight_hi, won, row + at_right);
-            }
-            if (lower) {
-              W* row = map + in_y.hi * row_stride;
-              const W weight = in_y.weight_hi;
-              if (left)
-                AddToPixel<B>(weight * in_x.weight_lo, won, row + at_left);
-              if (right)
-                AddToPixel<B>(weight * in_x.weight_hi, won, row + at_right);
-            }
+            const auto add_row = [&](int64_t y_pixel, W weight) {
+              W* row = map + y_pixel * row_stride + c;
+              if (left) {
+                AddToPixel<B>(weight * in_x.weight_lo, won,
+                              row + in_x.lo * channels);
+              }
+              if (right) {
+                AddToPixel<B>(weight * in_x.weight_hi, won,
+                              row + in_x.hi * channels);
+              }
+            };
+            if (upper) add_row(in_y.lo, in_y.weight_lo);
+            if (lower) add_row(in_y.hi, in_y.weight_hi);
           }
         }
       }
@@ -360,8 +363,6 @@ void MaxBoxGrad(const BoxSamples<Accumulator<T>>& samples, const T* grad_output,
                 const T* image, int64_t row_stride, int64_t channels,
                 double grad[4]) {
   using W = Accumulator<T>;
-  const auto& y = samples.y;
-  const auto& x = samples.x;
   double x1 = 0, y1 = 0, x2 = 0, y2 = 0;
   ForEachBlock<T, kMaxGradVectors>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
@@ -373,44 +374,41 @@ void MaxBoxGrad(const BoxSamples<Accumulator<T>>& samples, const T* grad_output,
         // Of the largest: by y1, y2, x1 and x2.
         V by_y1[B::vectors] = {}, by_y2[B::vectors] = {};
         V by_x1[B::vectors] = {}, by_x2[B::vectors] = {};
-        bool is_first = true;
-        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            const AxisSample<W>& in_y = y.samples[i];
-            const AxisSample<W>& in_x = x.samples[j];
-            V value[B::vectors];
-            BlockSample<B, W>(in_y, in_x, image + c, row_stride, channels,
-                              value);
-            V along_y[B::vectors] = {}, along_x[B::vectors] = {};
-            if (in_y.lo >= 0 && in_x.lo >= 0) {
-              const T* const upper = image + c + in_y.lo * row_stride;
-              const T* const lower = image + c + in_y.hi * row_stride;
-              if (in_y.hi >= 0) {
-                BlockSlope<B, W>(upper, lower, in_x.lo * channels,
-                                 in_x.hi * channels, in_x.weight_lo,
-                                 in_x.weight_hi, along_y);
+        ForEachSample<B>(
+            samples, p, q, image + c, row_stride, channels,
+            [&](int32_t number, const AxisSample<W>& in_y,
+                const AxisSample<W>& in_x, const V* value) {
+              V along_y[B::vectors] = {}, along_x[B::vectors] = {};
+              if (in_y.lo >= 0 && in_x.lo >= 0) {
+                const T* const upper = image + c + in_y.lo * row_stride;
+                const T* const lower = image + c + in_y.hi * row_stride;
+                if (in_y.hi >= 0) {
+                  BlockSlope<B, W>(upper, lower, in_x.lo * channels,
+                                   in_x.hi * channels, in_x.weight_lo,
+                                   in_x.weight_hi, along_y);
+                }
+                if (in_x.hi >= 0) {
+                  BlockSlope<B, W>(
+                      upper + in_x.lo * channels, upper + in_x.hi * channels, 0,
+                      in_y.hi < 0 ? -1 : (in_y.hi - in_y.lo) * row_stride,
+                      in_y.weight_lo, in_y.weight_hi, along_x);
+                }
               }
-              if (in_x.hi >= 0) {
-                BlockSlope<B, W>(
-                    upper + in_x.lo * channels, upper + in_x.hi * channels, 0,
-                    in_y.hi < 0 ? -1 : (in_y.hi - in_y.lo) * row_stride,
-                    in_y.weight_lo, in_y.weight_hi, along_x);
-              }
-            }
 #pragma GCC unroll 16
-            for (int v = 0; v < B::vectors; ++v) {
-              auto is_larger = IsLarger(value[v], largest[v]);
-              if (is_first) is_larger = is_larger | ~is_larger;
-              largest[v] = Select(is_larger, value[v], largest[v]);
-              by_y1[v] = Select(is_larger, in_y.slope1 * along_y[v], by_y1[v]);
-              by_y2[v] = Select(is_larger, in_y.slope2 * along_y[v], by_y2[v]);
-              by_x1[v] = Select(is_larger, in_x.slope1 * along_x[v], by_x1[v]);
-              by_x2[v] = Select(is_larger, in_x.slope2 * along_x[v], by_x2[v]);
-            }
-            is_first = false;
-          }
-        }
-        if (is_first) continue;  // no sample
+              for (int v = 0; v < B::vectors; ++v) {
+                auto is_larger = IsLarger(value[v], largest[v]);
+                if (number == 0) is_larger = is_larger | ~is_larger;
+                largest[v] = Select(is_larger, value[v], largest[v]);
+                by_y1[v] =
+                    Select(is_larger, in_y.slope1 * along_y[v], by_y1[v]);
+                by_y2[v] =
+                    Select(is_larger, in_y.slope2 * along_y[v], by_y2[v]);
+                by_x1[v] =
+                    Select(is_larger, in_x.slope1 * along_x[v], by_x1[v]);
+                by_x2[v] =
+                    Select(is_larger, in_x.slope2 * along_x[v], by_x2[v]);
+              }
+            });
         V sum_y1 = {}, sum_y2 = {}, sum_x1 = {}, sum_x2 = {};
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {

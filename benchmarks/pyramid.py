@@ -4,13 +4,17 @@
 
 All run in turns in one process, as `tf.function`s; ratios are medians of the quotients of
 neighbouring runs, with their quartiles. Above 1, the fused op is faster. `max / avg`: the time
-of `mode="max"` over that of "avg". torchvision takes part where it is installed (NCHW, one
-call, which uses the threads that it can).
+of `mode="max"` over that of "avg". torchvision takes part if the Python of
+`--peer-python` has it (NCHW, one call with as many threads as it can use).
 """
 
 import argparse
+import functools
 import gc
+import pathlib
 import statistics
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -98,37 +102,31 @@ def make_runs(workload):
 
         runs[name, "forward"] = lambda f=forward: f(*features)
         runs[name, "gradient"] = lambda g=gradient: g(upstream, *features)
-    runs.update(torchvision_runs(workload))
     return runs
 
 
-def torchvision_runs(workload):
-    try:
-        import torch
-        import torchvision
-    except ImportError:
-        return {}
-    names = [str(i) for i in range(len(workload.scales))]
-    pool = torchvision.ops.MultiScaleRoIAlign(names, workload.output_size, workload.sampling_ratio)
-    maps = {
-        name: torch.from_numpy(np.ascontiguousarray(each.transpose(0, 3, 1, 2)))
-        for name, each in zip(names, workload.features(), strict=True)
-    }
-    boxes = [torch.from_numpy(workload.boxes[workload.images == i]) for i in range(pyramid.IMAGES)]
-    sizes = [pyramid.IMAGE_SIZE] * pyramid.IMAGES
-    upstream = torch.from_numpy(np.ascontiguousarray(workload.upstream().transpose(0, 3, 1, 2)))
+class Torchvision:
+    """`pyramid_torchvision.py`, which does one run at a time."""
 
-    def forward():
-        with torch.no_grad():
-            pool(maps, boxes, sizes)
+    def __init__(self, python, name, threads):
+        program = pathlib.Path(__file__).with_name("pyramid_torchvision.py")
+        self._process = subprocess.Popen(
+            [python, str(program), name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.version = self._process.stdout.readline().strip()  # empty: it is not installed
 
-    leaves = {name: each.clone().requires_grad_() for name, each in maps.items()}
-    output = pool(leaves, boxes, sizes)
+    def seconds(self, op):
+        self._process.stdin.write(op + "\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
 
-    def gradient():
-        torch.autograd.grad(output, list(leaves.values()), upstream, retain_graph=True)
-
-    return {("torchvision", "forward"): forward, ("torchvision", "gradient"): gradient}
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def check(runs):
@@ -140,17 +138,25 @@ def check(runs):
         np.testing.assert_array_equal(got.numpy(), wanted.numpy())
 
 
-def measure(runs, op, rounds):
-    names = [name for name, of in runs if of == op]
+def seconds(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def measure(runs, op, rounds, peer):
+    timers = {name: functools.partial(seconds, run) for (name, of), run in runs.items() if of == op}
+    if peer.version:
+        timers["torchvision"] = functools.partial(peer.seconds, op)
+    names = list(timers)
     times = {name: [] for name in names}
     for number in range(rounds + 1):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             if name == "torchvision" and number > max(3, rounds // 4):
                 continue
-            start = time.perf_counter()
-            runs[name, op]()
+            took = timers[name]()
             if number:  # the first is a warm-up
-                times[name].append(time.perf_counter() - start)
+                times[name].append(took)
     return times
 
 
@@ -159,6 +165,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--workloads", default="P7,P14")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="one that has torchvision (default: this)"
+    )
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -168,8 +177,10 @@ def main():
     for name in options.workloads.split(","):
         runs = make_runs(pyramid.by_name(name))
         check(runs)
+        peer = Torchvision(options.peer_python, name, options.threads)
+        print(peer.version or "torchvision is not installed")
         for op in ("forward", "gradient"):
-            times = measure(runs, op, options.rounds)
+            times = measure(runs, op, options.rounds, peer)
             ours = times["fused"]
             print(f"{name} {op:9} fused {1e3 * statistics.median(ours):8.2f} ms")
             for other, theirs in times.items():
@@ -179,6 +190,7 @@ def main():
                 low, middle, high = statistics.quantiles(ratios, n=4)
                 label = "max / avg" if other == "max" else f"{other} / fused"
                 print(f"    {label:20}{middle:8.2f}  ({low:.2f}..{high:.2f})", flush=True)
+        peer.close()
 
 
 if __name__ == "__main__":

@@ -246,6 +246,7 @@ constexpr bool Has(Op op, Mode mode) {
 #define TF_ROIALIGN_FOR_EACH_CUDA_OP(X) \
   X(kForward)                           \
   X(kFeatureGrad)                       \
+  X(kMaxFeatureGrad)                    \
   X(kBoxGrad)
 
 }  // namespace tf_roialign

@@ -27,7 +27,9 @@ class AxisSamples {
     for (int64_t p = 0; p < box.pooled; ++p) {
       MaxSamples<B, int64_t> of_bin(box, p);
       MaxSample<B> sample;
-      while (of_bin.Next(&sample)) samples_.push_back(Weigh(box, p, sample));
+      while (of_bin.Next(&sample)) {
+        samples_.push_back(WeighSample<W>(box, p, sample));
+      }
       begin_.push_back(static_cast<int64_t>(samples_.size()));
     }
   }
@@ -44,28 +46,8 @@ class AxisSamples {
   SamplesView<W> view() const { return {begin_.data(), samples_.data()}; }
 
  private:
-  template <typename B>
-  static AxisSample<W> Weigh(const AxisOnMap<B, int64_t>& box, int64_t p,
-                             const MaxSample<B>& sample) {
-    AxisSample<W> weighed = {-1, -1, W(0), W(0), W(0), W(0)};
-    if (!sample.is_inside) return weighed;
-    const double fraction = sample.at.fraction;
-    weighed.lo = sample.at.lo;
-    weighed.weight_lo = static_cast<W>(1.0 - fraction);
-    if (sample.at.hi == sample.at.lo) return weighed;
-    weighed.hi = sample.at.hi;
-    weighed.weight_hi = static_cast<W>(fraction);
-    if (sample.at.moves) {
-      const CoordinateSlope<B> slope =
-          SampleSlope(box.axis, box.scale, box.pooled, p, sample.t);
-      weighed.slope1 = static_cast<W>(slope.c1);
-      weighed.slope2 = static_cast<W>(slope.c2);
-    }
-    return weighed;
-  }
-
   std::vector<int64_t> begin_;
-  std::vector<AxisSample<W>> samples_;
+  std::vector<AxisSample<W, int64_t>> samples_;
 };
 
 template <typename W>

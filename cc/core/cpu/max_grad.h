@@ -41,7 +41,8 @@ class SampleTable {
         2 * schedule.edge_pixels() +
         4 * double(boxes.count()) *
             double(params.pooled_height() + params.pooled_width());
-    const bool keep = samples * double(sizeof(AxisSample<W>)) < kTapTableBytes;
+    const bool keep =
+        samples * double(sizeof(AxisSample<W, int64_t>)) < kTapTableBytes;
     table_.resize(keep ? boxes.count() : 0);
     parallel_for(boxes.count(), kPixelTapsCost,
                  [&](int64_t begin, int64_t end) {

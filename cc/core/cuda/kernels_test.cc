@@ -13,6 +13,7 @@
 #include "cc/core/cuda/launch/box_grad.h"
 #include "cc/core/cuda/launch/feature_grad.h"
 #include "cc/core/cuda/launch/forward.h"
+#include "cc/core/cuda/launch/max_feature_grad.h"
 #include "cc/core/cuda/testing/block_emulator.h"
 #include "cc/core/testing/any_dtype.h"
 #include "gtest/gtest.h"
@@ -189,9 +190,13 @@ std::vector<T> FeatureGrad(const Call<T, B>& call, ThreadOrder order,
   const BoxInputs<B> inputs(call, wide_indices);
   // Not zero before: every element has to be written.
   std::vector<T> grad(call.features.size(), FromDouble<T>(77));
-  ExpectOk(cuda::FeatureGrad<T, B>(device, call.params, call.sizes,
-                                   inputs.boxes, call.grad_output.data(),
-                                   call.map_of(&grad)));
+  ExpectOk(call.params.mode == Mode::kMax
+               ? cuda::MaxFeatureGrad<T, B>(
+                     device, call.params, call.sizes, inputs.boxes, call.map(),
+                     call.grad_output.data(), call.map_of(&grad))
+               : cuda::FeatureGrad<T, B>(device, call.params, call.sizes,
+                                         inputs.boxes, call.grad_output.data(),
+                                         call.map_of(&grad)));
   return grad;
 }
 
@@ -231,17 +236,24 @@ void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
 
 template <typename T, typename B>
 void ExpectFeatureGradIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
-  const CpuInputs<T, B> cpu(call);
-  std::vector<T> expected(call.features.size()), scale(expected.size());
-  ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
-                               cpu.boxes, call.grad_output.data(),
-                               FeatureMaps<T>(call.map_of(&expected))));
+  const auto on_cpu = [&](const std::vector<T>& grad_output) {
+    const CpuInputs<T, B> cpu(call);
+    std::vector<T> grad(call.features.size());
+    ExpectOk(call.params.mode == Mode::kMax
+                 ? RoiAlignMaxFeatureGrad(
+                       CpuContext{Serial}, call.params, call.sizes, cpu.boxes,
+                       FeatureMaps<const T>(call.map()), grad_output.data(),
+                       FeatureMaps<T>(call.map_of(&grad)))
+                 : RoiAlignFeatureGrad(
+                       CpuContext{Serial}, call.params, call.sizes, cpu.boxes,
+                       grad_output.data(), FeatureMaps<T>(call.map_of(&grad))));
+    return grad;
+  };
+  const std::vector<T> expected = on_cpu(call.grad_output);
   // Weights are not negative: this sums the magnitudes of what is added.
   std::vector<T> magnitude = call.grad_output;
   for (T& value : magnitude) value = FromDouble<T>(std::abs(ToDouble(value)));
-  ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
-                               cpu.boxes, magnitude.data(),
-                               FeatureMaps<T>(call.map_of(&scale))));
+  const std::vector<T> scale = on_cpu(magnitude);
   for (size_t i = 0; i < expected.size(); ++i) {
     ExpectNear(ToDouble(got[i]), ToDouble(expected[i]),
                CudaTolerance<T>() * (1 + ToDouble(scale[i])), i);
@@ -275,15 +287,29 @@ void ExpectBoxGradIsCpu(const Call<T, B>& call, const std::vector<B>& got) {
   }
 }
 
+constexpr Mode kModes[] = {Mode::kAvg, Mode::kMax};
+
 template <typename T, typename B>
 void ExpectAllIsCpu(const Call<T, B>& call,
                     ThreadOrder order = ThreadOrder::kAscending,
                     bool wide_indices = false) {
+  SCOPED_TRACE(call.params.mode == Mode::kMax ? "max" : "avg");
   ExpectForwardIsCpu(call, Forward(call, order, wide_indices));
   if (testing::Test::HasFatalFailure()) return;
   ExpectFeatureGradIsCpu(call, FeatureGrad(call, order, wide_indices));
   if (testing::Test::HasFatalFailure()) return;
   ExpectBoxGradIsCpu(call, BoxGrad(call, order, wide_indices));
+}
+
+// In both modes.
+template <typename T, typename B>
+void ExpectModesAreCpu(Call<T, B> call,
+                       ThreadOrder order = ThreadOrder::kAscending,
+                       bool wide_indices = false) {
+  for (const Mode mode : kModes) {
+    call.params.mode = mode;
+    ExpectAllIsCpu(call, order, wide_indices);
+  }
 }
 
 class CudaKernels
@@ -304,6 +330,15 @@ TEST_P(CudaKernels, MixedBoxDtypes) {
 }
 TEST_P(CudaKernels, Half) { ExpectAllIsCpu(Make<Half, float>()); }
 TEST_P(CudaKernels, BFloat16) { ExpectAllIsCpu(Make<BFloat16, float>()); }
+TEST_P(CudaKernels, Max) {
+  const auto expect = [](auto call) {
+    call.params.mode = Mode::kMax;
+    ExpectAllIsCpu(call);
+  };
+  expect(Make<float, float>());
+  expect(Make<double, float>());
+  expect(Make<Half, float>());
+}
 
 std::string ParamName(
     const testing::TestParamInfo<CudaKernels::ParamType>& info) {
@@ -357,8 +392,9 @@ TEST(CudaThreads, OrderDoesNotMatter) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     for (const int ratio : {-1, 2, 3}) {
       for (const int64_t channels : {5, 64}) {
-        const auto call =
+        auto call =
             MakeCall<float, float>(7, layout, ratio != 3, ratio, channels);
+        if (ratio == 3) call.params.mode = Mode::kMax;
         const auto output = Forward(call, kOrders[0]);
         const auto grad = FeatureGrad(call, kOrders[0]);
         const auto box_grad = BoxGrad(call, kOrders[0]);
@@ -376,8 +412,8 @@ TEST(CudaBoxForms, AreAllRead) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     auto call = MakeCall<float, float>(3, layout, true, -1, 5);
     call.form = BoxForm::kSeparate;
-    ExpectAllIsCpu(call, ThreadOrder::kShuffled, false);
-    ExpectAllIsCpu(call, ThreadOrder::kShuffled, true);
+    ExpectModesAreCpu(call, ThreadOrder::kShuffled, false);
+    ExpectModesAreCpu(call, ThreadOrder::kShuffled, true);
     call.form = BoxForm::kDense;
     for (int64_t k = 0; k + 1 < call.sizes.boxes; ++k) {
       call.column[k] = k < call.sizes.boxes / 2 ? 0 : 1;
@@ -386,7 +422,7 @@ TEST(CudaBoxForms, AreAllRead) {
     call.rows.resize(call.rows.size() - 4);
     --call.sizes.boxes;
     call.Draw(4);
-    ExpectAllIsCpu(call, ThreadOrder::kShuffled);
+    ExpectModesAreCpu(call, ThreadOrder::kShuffled);
   }
 }
 
@@ -395,7 +431,7 @@ TEST(CudaImages, AnyIndexIsSafe) {
                            -double(INFINITY)}) {
     auto call = MakeCall<float, float>(3, Layout::kNHWC, true, 2, 4);
     call.column[2] = bad;
-    ExpectAllIsCpu(call);
+    ExpectModesAreCpu(call);
   }
 }
 
@@ -445,7 +481,7 @@ TEST(CudaBoxes, ManyOnOnePixel) {
                     y + unit(random));
       }
       call.Draw(6);
-      ExpectAllIsCpu(call);
+      ExpectModesAreCpu(call);
     }
   }
 }
@@ -462,7 +498,7 @@ TEST(CudaBoxes, LargeOutputs) {
       call.AddBox(0, 1, 1, 6, 5);
       call.AddBox(0, -300, 3, 400, 2);
       call.Draw(2);
-      ExpectAllIsCpu(call);
+      ExpectModesAreCpu(call);
     }
   }
 }
@@ -480,7 +516,7 @@ TEST(CudaBoxes, LargerThanTheLists) {
         call.AddBox(0, -3, -2, double(call.width) + 2, double(call.height));
         call.AddBox(0, double(call.width) * 3, 1, -700, 1.5);
         call.Draw(2);
-        ExpectAllIsCpu(call);
+        ExpectModesAreCpu(call);
       }
     }
   }
@@ -503,6 +539,7 @@ TEST(CudaBoxes, AnyCoordinatesAreSafe) {
       call.rows[i] = static_cast<float>(value);
       exact.rows[i] = value;
     }
+    call.params.mode = exact.params.mode = kModes[round / 12];
     ExpectForwardIsCpu(call, Forward(call, ThreadOrder::kAscending));
     ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kAscending));
     BoxGrad(call, ThreadOrder::kAscending);
@@ -522,8 +559,11 @@ TEST(CudaFeatures, OutsideSamplesAreZeroEvenOverNaN) {
         const float outside[] = {-50, -60, -30, -20};
         std::copy(outside, outside + 4, &call.rows[k * 4]);
       }
-      for (const float value : Forward(call, ThreadOrder::kAscending)) {
-        ASSERT_EQ(value, 0.f);
+      for (const Mode mode : kModes) {
+        call.params.mode = mode;
+        for (const float value : Forward(call, ThreadOrder::kAscending)) {
+          ASSERT_EQ(value, 0.f);
+        }
       }
     }
   }
@@ -564,6 +604,40 @@ TEST(CudaFeatures, InfinityTouchesWhatItTouchesOnCpu) {
   }
 }
 
+// The largest sample, whatever the others are: the first NaN, the first of
+// equal ones, and those below zero.
+TEST(CudaMax, ChoosesAsOnCpu) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int ratio : {-1, 2, 3}) {
+      auto call = MakeCall<float, float>(2, layout, true, ratio, 4);
+      call.params.mode = Mode::kMax;
+      std::mt19937 random(5);
+      for (float& value : call.features) value -= 2;
+      ExpectAllIsCpu(call);
+      for (float& value : call.features) value = float(random() % 2);
+      ExpectForwardIsCpu(call, Forward(call, ThreadOrder::kAscending));
+      for (float& value : call.features) {
+        if (random() % 20 == 0) value = NAN;
+        if (random() % 20 == 0) value = -INFINITY;
+      }
+      const CpuInputs<float, float> cpu(call);
+      std::vector<float> expected(call.grad_output.size());
+      ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
+                               cpu.boxes, FeatureMaps<const float>(call.map()),
+                               expected.data()));
+      const auto got = Forward(call, ThreadOrder::kAscending);
+      for (size_t i = 0; i < got.size(); ++i) {
+        if (std::isfinite(expected[i])) {
+          ASSERT_NEAR(got[i], expected[i], 4e-6) << i;
+        } else {
+          ASSERT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << i;
+        }
+      }
+      ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kAscending));
+    }
+  }
+}
+
 TEST(CudaMemory, UnalignedFeaturesAreReadInNarrowerPieces) {
   auto call = MakeCall<float, float>(2, Layout::kNHWC, true, 2, 8);
   std::vector<float> shifted(call.features.size() + 1);
@@ -586,7 +660,10 @@ TEST(CudaMemory, LackOfScratchIsSaid) {
   std::vector<float> grad(call.features.size());
   std::vector<float> box_grad(inputs.rows.size());
   for (const Status& status :
-       {cuda::FeatureGrad<float, float>(device, call.params, call.sizes,
+       {cuda::MaxFeatureGrad<float, float>(
+            device, call.params, call.sizes, inputs.boxes, call.map(),
+            call.grad_output.data(), call.map_of(&grad)),
+        cuda::FeatureGrad<float, float>(device, call.params, call.sizes,
                                         inputs.boxes, call.grad_output.data(),
                                         call.map_of(&grad)),
         cuda::BoxGrad<float, float>(
@@ -619,12 +696,6 @@ TEST(CudaLimits, AreSaid) {
                                                   {nullptr, 1, 1, 1, 1});
   EXPECT_EQ(forward({maps.data(), int(maps.size())}).text(),
             "RoIAlign on a GPU takes less than 9 feature maps, got 9");
-  call.params.mode = Mode::kMax;
-  EXPECT_EQ(
-      forward(maps[0]).text(),
-      "RoIAlign with `mode` \"max\" has no kernel for GPUs: call it under "
-      "`tf.device(\"CPU\")`");
-  call.params.mode = Mode::kAvg;
   call.params.output_size.width = int64_t(1) << 25;
   EXPECT_EQ(forward(maps[0]).text(),
             "RoIAlign on a GPU takes an `output_size` below 2^25, got [1, "
@@ -632,13 +703,14 @@ TEST(CudaLimits, AreSaid) {
 }
 
 // Several maps at once, of which each box reads one.
-class CudaMaps : public testing::TestWithParam<Layout> {
+class CudaMaps : public testing::TestWithParam<std::tuple<Layout, Mode>> {
  protected:
   using T = float;
   using B = float;
 
   CudaMaps() {
-    call_ = MakeCall<T, B>(5, GetParam(), true, -1, 12);
+    call_ = MakeCall<T, B>(5, std::get<0>(GetParam()), true, -1, 12);
+    call_.params.mode = std::get<1>(GetParam());
     call_.form = BoxForm::kSeparate;
     const int64_t heights[] = {9, 21, 4, 6, 0}, widths[] = {13, 5, 30, 6, 7};
     std::mt19937 random(8);
@@ -673,6 +745,18 @@ class CudaMaps : public testing::TestWithParam<Layout> {
     return BoxInputs<B>(call);
   }
 
+  Status Grad(EmulatedDevice& device, const BoxInputs<B>& inputs,
+              const FeatureMaps<const T>& features,
+              const FeatureMaps<T>& grads) const {
+    return call_.params.mode == Mode::kMax
+               ? cuda::MaxFeatureGrad<T, B>(device, call_.params, call_.sizes,
+                                            inputs.boxes, features,
+                                            call_.grad_output.data(), grads)
+               : cuda::FeatureGrad<T, B>(device, call_.params, call_.sizes,
+                                         inputs.boxes, call_.grad_output.data(),
+                                         grads);
+  }
+
   static constexpr int kMaps = 5;
   Call<T, B> call_;
   std::vector<std::vector<T>> features_, grads_;
@@ -698,9 +782,8 @@ TEST_P(CudaMaps, AreLikeACallEach) {
     ExpectOk(cuda::BoxGrad<T, B>(device, call_.params, call_.sizes,
                                  inputs.boxes, {maps_.data(), kMaps},
                                  call_.grad_output.data(), box_grad.data()));
-    ExpectOk(cuda::FeatureGrad<T, B>(device, call_.params, call_.sizes,
-                                     inputs.boxes, call_.grad_output.data(),
-                                     {grad_maps_.data(), kMaps}));
+    ExpectOk(Grad(device, inputs, {maps_.data(), kMaps},
+                  {grad_maps_.data(), kMaps}));
     for (const int64_t k : bad_) {
       EXPECT_TRUE(std::isnan(output[k * per_box]));
       EXPECT_TRUE(std::isnan(box_grad[k * 4]));
@@ -718,9 +801,7 @@ TEST_P(CudaMaps, AreLikeACallEach) {
       ExpectOk(cuda::BoxGrad<T, B>(device, call_.params, call_.sizes, own.boxes,
                                    maps_[m], call_.grad_output.data(),
                                    box_alone.data()));
-      ExpectOk(cuda::FeatureGrad<T, B>(device, call_.params, call_.sizes,
-                                       own.boxes, call_.grad_output.data(),
-                                       grad_map));
+      ExpectOk(Grad(device, own, maps_[m], grad_map));
       ExpectSameBits(grads_[m], grad);
       if (m == 3) {
         for (const T value : grads_[m]) ASSERT_EQ(value, T(0));
@@ -773,13 +854,15 @@ TEST_P(CudaMaps, AreChosenByTheAreasOfTheBoxes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaMaps,
-                         testing::Values(Layout::kNHWC, Layout::kNCHW));
+                         testing::Combine(testing::Values(Layout::kNHWC,
+                                                          Layout::kNCHW),
+                                          testing::ValuesIn(kModes)));
 
 TEST(CudaScale, PerAxis) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     auto call = MakeCall<float, float>(2, layout, true, -1, 5);
     call.scale = {0.25, 0.7};
-    ExpectAllIsCpu(call);
+    ExpectModesAreCpu(call);
   }
 }
 

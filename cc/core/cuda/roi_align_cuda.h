@@ -55,6 +55,13 @@ TF_ROIALIGN_API Status RoiAlignFeatureGrad(const CudaContext& context,
                                            const T* grad_output,
                                            const FeatureMaps<T>& grad_features);
 
+// The same for mode "max", whose largest samples the features tell.
+template <typename T, typename B>
+TF_ROIALIGN_API Status RoiAlignMaxFeatureGrad(
+    const CudaContext& context, const Params& params, const Sizes& sizes,
+    const Boxes<B>& boxes, const FeatureMaps<const T>& features,
+    const T* grad_output, const FeatureMaps<T>& grad_features);
+
 // grad_boxes: rows like those of the boxes; an image index gets 0, a box
 // without meaning NaN.
 template <typename T, typename B>

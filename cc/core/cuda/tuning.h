@@ -56,6 +56,14 @@ constexpr int kLeastBlockChannels = 8;
 // Shared memory for the forward's sums of columns. Unmeasured.
 constexpr int kColumnSumBytes = 24 * 1024;
 
+// ---- Mode "max".
+
+// Samples of x in hand, of all bins together; of y, which has one bin, an
+// eighth. Unmeasured.
+constexpr int kMaxListSamples = 256;
+// Channels of a thread that keeps four numbers of each, at most. Unmeasured.
+constexpr int kMaxKeptChannels = 4;
+
 // ---- Feature gradient.
 
 // Pixels of a thread, one after the other, channels last. Eight at once in

@@ -18,6 +18,7 @@
 #include "cc/core/base/host_device.h"
 #include "cc/core/base/span.h"
 #include "cc/core/geometry/axis.h"
+#include "cc/core/geometry/axis_sample.h"
 #include "cc/core/geometry/taps.h"
 
 namespace tf_roialign {
@@ -30,23 +31,35 @@ struct MaxSample {
   LinearSample<B> at;  // if it is inside
 };
 
+// Which sample of a bin is the next to look at.
+struct MaxSamplesPlace {
+  int64_t next = 0;
+  bool is_last = false;  // it is the last of a run
+};
+
 // The samples to look at of bin `p`, in their order.
 template <typename B, typename I>
 class MaxSamples {
  public:
+  // From `place` on, where an earlier walk came to.
   TF_ROIALIGN_HOST_DEVICE_INLINE MaxSamples(const AxisOnMap<B, I>& box,
-                                            int64_t p)
+                                            int64_t p,
+                                            const MaxSamplesPlace& place = {})
       : box_(box),
         p_(p),
         inside_(InsideSamples(box.axis, p, box.length)),
-        grid_(Max<int64_t>(box.axis.grid, 0)) {}
+        grid_(Max<int64_t>(box.axis.grid, 0)),
+        next_(place.next),
+        is_last_(place.is_last) {}
 
-  // Those inside the map, looked at or not.
-  TF_ROIALIGN_HOST_DEVICE_INLINE const Span& inside() const { return inside_; }
+  TF_ROIALIGN_HOST_DEVICE_INLINE MaxSamplesPlace place() const {
+    return {next_, is_last_};
+  }
+  TF_ROIALIGN_HOST_DEVICE_INLINE bool done() const { return next_ >= grid_; }
 
   // False: there is no further one.
   TF_ROIALIGN_HOST_DEVICE_INLINE bool Next(MaxSample<B>* sample) {
-    if (next_ >= grid_) return false;
+    if (done()) return false;
     sample->t = next_;
     sample->is_inside = next_ >= inside_.begin && next_ < inside_.end;
     if (!sample->is_inside) {
@@ -62,9 +75,6 @@ class MaxSamples {
     }
     return true;
   }
-
-  // Passes over what comes before sample `t`, the first of a run.
-  TF_ROIALIGN_HOST_DEVICE_INLINE void SkipTo(int64_t t) { next_ = t; }
 
  private:
   TF_ROIALIGN_HOST_DEVICE_INLINE LinearSample<B> At(int64_t t) const {
@@ -95,9 +105,30 @@ class MaxSamples {
   const int64_t p_;
   const Span inside_;
   const int64_t grid_;
-  int64_t next_ = 0;
-  bool is_last_ = false;  // next_ is the last sample of a run
+  int64_t next_;
+  bool is_last_;
 };
+
+// What kernels need of a sample of bin `p`.
+template <typename W, typename B, typename I>
+TF_ROIALIGN_HOST_DEVICE_INLINE AxisSample<W, I> WeighSample(
+    const AxisOnMap<B, I>& box, int64_t p, const MaxSample<B>& sample) {
+  AxisSample<W, I> weighed = {-1, -1, W(0), W(0), W(0), W(0)};
+  if (!sample.is_inside) return weighed;
+  const double fraction = sample.at.fraction;
+  weighed.lo = static_cast<I>(sample.at.lo);
+  weighed.weight_lo = static_cast<W>(1.0 - fraction);
+  if (sample.at.hi == sample.at.lo) return weighed;
+  weighed.hi = static_cast<I>(sample.at.hi);
+  weighed.weight_hi = static_cast<W>(fraction);
+  if (sample.at.moves) {
+    const CoordinateSlope<B> slope =
+        SampleSlope(box.axis, box.scale, box.pooled, p, sample.t);
+    weighed.slope1 = static_cast<W>(slope.c1);
+    weighed.slope2 = static_cast<W>(slope.c2);
+  }
+  return weighed;
+}
 
 }  // namespace tf_roialign
 

@@ -35,10 +35,10 @@ TF_ROIALIGN_INLINE V Select(Mask mask, V a, V b) {
 
 // The values of a sample.
 template <typename B, typename W, typename T>
-TF_ROIALIGN_INLINE void BlockSample(const AxisSample<W>& y,
-                                    const AxisSample<W>& x, const T* image,
-                                    int64_t row_stride, int64_t channels,
-                                    BlockSums<B>& value) {
+TF_ROIALIGN_INLINE void BlockSample(const AxisSample<W, int64_t>& y,
+                                    const AxisSample<W, int64_t>& x,
+                                    const T* image, int64_t row_stride,
+                                    int64_t channels, BlockSums<B>& value) {
   using V = typename B::V;
   using L = typename B::L;
   if (y.lo < 0 || x.lo < 0) {  // outside
@@ -284,7 +284,7 @@ void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
     using I = Numbers<W, B::lanes>;
     for (int64_t p = 0; p < samples.pooled_height; ++p) {
       for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-        const AxisSample<W>& in_y = y.samples[i];
+        const AxisSample<W, int64_t>& in_y = y.samples[i];
         const bool upper = Holds(tile.rows, in_y.lo);
         const bool lower = Holds(tile.rows, in_y.hi);
         if (!upper && !lower) continue;
@@ -295,7 +295,7 @@ void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
           I winner[B::vectors];
           bool is_loaded = false;
           for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            const AxisSample<W>& in_x = x.samples[j];
+            const AxisSample<W, int64_t>& in_x = x.samples[j];
             const bool left = Holds(tile.columns, in_x.lo);
             const bool right = Holds(tile.columns, in_x.hi);
             if (!left && !right) continue;
@@ -376,8 +376,8 @@ void MaxBoxGrad(const BoxSamples<Accumulator<T>>& samples, const T* grad_output,
         V by_x1[B::vectors] = {}, by_x2[B::vectors] = {};
         ForEachSample<B>(
             samples, p, q, image + c, row_stride, channels,
-            [&](int32_t number, const AxisSample<W>& in_y,
-                const AxisSample<W>& in_x, const V* value) {
+            [&](int32_t number, const AxisSample<W, int64_t>& in_y,
+                const AxisSample<W, int64_t>& in_x, const V* value) {
               V along_y[B::vectors] = {}, along_x[B::vectors] = {};
               if (in_y.lo >= 0 && in_x.lo >= 0) {
                 const T* const upper = image + c + in_y.lo * row_stride;

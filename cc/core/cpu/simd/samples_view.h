@@ -6,23 +6,14 @@
 
 #include <cstdint>
 
-namespace tf_roialign {
+#include "cc/core/geometry/axis_sample.h"
 
-template <typename W>
-struct AxisSample {
-  int64_t lo;  // its pixels; -1: there is none. Without `lo` it is outside.
-  int64_t hi;
-  W weight_lo;
-  W weight_hi;
-  // d(weight_hi) / d(c1), d(weight_hi) / d(c2) of the box.
-  W slope1;
-  W slope2;
-};
+namespace tf_roialign {
 
 template <typename W>
 struct SamplesView {
   const int64_t* begin;
-  const AxisSample<W>* samples;
+  const AxisSample<W, int64_t>* samples;
 };
 
 template <typename W>

@@ -8,6 +8,7 @@
 
 #include "cc/core/cuda/kernels/problem.h"
 #include "cc/core/cuda/kernels/tile.h"
+#include "cc/core/cuda/kernels/upstream.h"
 #include "cc/core/cuda/kernels/vectors.h"
 #include "cc/core/cuda/platform/portable.h"
 #include "cc/core/cuda/tuning.h"
@@ -17,7 +18,7 @@ namespace cuda {
 
 // Channels last: threads along the channels, several pixels of the tile each,
 // one after the other.
-template <typename T, int V>
+template <typename T, int V, typename Upstream>
 struct FeatureGradNhwc {
   using W = Accumulator<T>;
   static constexpr int kThreads = kBlockThreads;
@@ -27,7 +28,7 @@ struct FeatureGradNhwc {
 
   Problem problem;
   OrderedBoxes boxes;
-  const T* grad_output;
+  Upstream upstream;
   TileShape shape;  // of kThreads / lanes * kPixels pixels
   int lanes;        // threads along the channels, a power of two
   int slice_groups;
@@ -77,7 +78,7 @@ struct FeatureGradNhwc {
       Sums<W, V> sum;
       sum.Clear();
       if (!first) sum = waiting[i];
-      AddList(tile, pixel, grad_output + c, &sum);
+      AddList(tile, pixel, {y, x}, c, &sum);
       if (last) {
         sum.StoreTo(map.As<T>() +
                     ((place.image * map.height + y) * map.width + x) *
@@ -90,32 +91,28 @@ struct FeatureGradNhwc {
   }
 
   // Several loads at a time.
-  static TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile,
-                                         int pixel, const T* from,
-                                         Sums<W, V>* sum) {
-    constexpr int kTogether = kEntriesTogether;
-    const int count = tile.count(pixel);
+  TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile, int index,
+                                  const Pixel& pixel, int c,
+                                  Sums<W, V>* sum) const {
+    constexpr int kTogether = Upstream::kTogether;
+    const int count = tile.count(index);
     for (int j = 0; j < count; j += kTogether) {
-      Packed<T, V> in[kTogether];
-      W weight[kTogether];
+      typename Upstream::template Part<V> parts[kTogether];
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kTogether; ++u) {
-        in[u] = {};
-        weight[u] = W(0);
         if (j + u < count) {
-          const TileEntry<W> entry = tile.entry(pixel, j + u);
-          weight[u] = entry.weight;
-          in[u] = Load<V>(from + entry.offset);
+          const TileEntry<W> entry = tile.entry(index, j + u);
+          parts[u] = upstream.template Get<V>(entry.offset + c, entry.weight);
         }
       }
       TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kTogether; ++u) sum->Add(weight[u], in[u]);
+      for (int u = 0; u < kTogether; ++u) parts[u].AddTo(pixel, sum);
     }
   }
 };
 
 // Channels first: threads along the pixels, several channels each.
-template <typename T>
+template <typename T, typename Upstream>
 struct FeatureGradNchw {
   using W = Accumulator<T>;
   static constexpr int kThreads = kBlockThreads;
@@ -125,7 +122,7 @@ struct FeatureGradNchw {
 
   Problem problem;
   OrderedBoxes boxes;
-  const T* grad_output;
+  Upstream upstream;
   TileShape shape;
   int slice_groups;
   int64_t first_unit;
@@ -150,12 +147,12 @@ struct FeatureGradNchw {
          c0 += slice_groups * groups * kChannels) {
       const int c = c0 + group * kChannels;
       const int channels = Min(kChannels, problem.channels - c);
-      W sums[kChannels];
+      Sums<W, 1> sums[kChannels];
       TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kChannels; ++u) sums[u] = W(0);
+      for (int u = 0; u < kChannels; ++u) sums[u].Clear();
       const auto add = [&](bool, bool) {
         if (!inside || channels <= 0) return;
-        AddList(tile, pixel, grad_output + c * bins, bins, channels, sums);
+        AddList(tile, pixel, {y, x}, c * bins, bins, channels, sums);
       };
       if (ready) {
         add(true, true);
@@ -169,32 +166,30 @@ struct FeatureGradNchw {
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kChannels; ++u) {
         if (u < channels) {
-          Packed<T, 1> packed;
-          Narrow(sums[u], &packed.e[0]);
-          StoreStreaming(packed, to + u * plane);
+          sums[u].StoreTo(to + u * plane);
         }
       }
     }
   }
 
  private:
-  static TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile,
-                                         int pixel, const T* from, int64_t bins,
-                                         int channels, W* sums) {
-    const int count = tile.count(pixel);
+  TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile, int index,
+                                  const Pixel& pixel, int64_t first,
+                                  int64_t bins, int channels,
+                                  Sums<W, 1>* sums) const {
+    const int count = tile.count(index);
     for (int j = 0; j < count; ++j) {
-      const TileEntry<W> entry = tile.entry(pixel, j);
-      const T* const bin = from + entry.offset;
-      Packed<T, 1> in[kChannels];
+      const TileEntry<W> entry = tile.entry(index, j);
+      typename Upstream::template Part<1> parts[kChannels];
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kChannels; ++u) {
-        in[u] = {};
-        if (u < channels) in[u] = Load<1>(bin + u * bins);
+        if (u < channels) {
+          parts[u] = upstream.template Get<1>(entry.offset + first + u * bins,
+                                              entry.weight);
+        }
       }
       TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kChannels; ++u) {
-        sums[u] += entry.weight * Widen(in[u].e[0]);
-      }
+      for (int u = 0; u < kChannels; ++u) parts[u].AddTo(pixel, &sums[u]);
     }
   }
 };

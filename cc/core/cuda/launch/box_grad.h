@@ -9,6 +9,7 @@
 #include "cc/core/cuda/kernels/box_grad.h"
 #include "cc/core/cuda/launch/choices.h"
 #include "cc/core/cuda/launch/make_problem.h"
+#include "cc/core/cuda/launch/max_of_bins.h"
 #include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
@@ -58,13 +59,15 @@ Status BoxGrad(Device& device, const Params& params, const Sizes& sizes,
   if (boxes.count == 0) return {};
   TF_ROIALIGN_RETURN_IF_ERROR(Limits::Check(params, sizes, features));
   const Problem problem = MakeProblem(params, sizes, boxes, features);
+  const bool max = params.mode == Mode::kMax;
   const bool nchw = params.data_format == Layout::kNCHW;
   FinishBoxGrad finish;
   finish.problem = problem;
   finish.parts = nullptr;
   finish.parts_per_box = sizes.channels == 0 ? 0
-                         : nchw ? CeilDiv(sizes.channels, kMostBlockChannels)
-                                : params.pooled_height();
+                         : nchw && !max
+                             ? CeilDiv(sizes.channels, kMostBlockChannels)
+                             : params.pooled_height();
   finish.grad_boxes = grad_boxes;
   finish.first_unit = 0;
   if (finish.parts_per_box > 0) {
@@ -77,7 +80,9 @@ Status BoxGrad(Device& device, const Params& params, const Sizes& sizes,
     }
     finish.parts = parts;
     TF_ROIALIGN_RETURN_IF_ERROR(
-        nchw ? LaunchBoxGradNchw(device, problem, grad_output, parts)
+        max    ? LaunchMax(device, problem, grad_output,
+                           SumMaxBoxGrad<T>{grad_output, parts})
+        : nchw ? LaunchBoxGradNchw(device, problem, grad_output, parts)
         : CanBeWide(problem, grad_output)
             ? LaunchBoxGradNhwc<T, kWidest<T>>(device, problem, grad_output,
                                                parts)

@@ -40,6 +40,21 @@ inline int LanesFor(int channels, int vector, int threads) {
   return lanes;
 }
 
+// Over all maps.
+struct Longest {
+  int height;
+  int width;
+};
+
+inline Longest LongestMap(const Problem& problem) {
+  Longest longest = {0, 0};
+  for (int i = 0; i < problem.map_count; ++i) {
+    longest.height = Max(longest.height, problem.maps[i].height);
+    longest.width = Max(longest.width, problem.maps[i].width);
+  }
+  return longest;
+}
+
 // Capacities of the tap lists for `rows` by `bins` bins at a time.
 struct ListSizes {
   int y;
@@ -49,15 +64,12 @@ struct ListSizes {
 
 inline ListSizes ListSizesFor(const Problem& problem, int rows, int bins,
                               int most) {
-  int height = 0, width = 0;
-  for (int i = 0; i < problem.map_count; ++i) {
-    height = Max(height, problem.maps[i].height);
-    width = Max(width, problem.maps[i].width);
-  }
-  const int64_t y = ListTapsBound(problem.sampling_ratio,
-                                  Min(rows, problem.pooled_height()), height);
-  const int64_t x = ListTapsBound(problem.sampling_ratio,
-                                  Min(bins, problem.pooled_width()), width);
+  const Longest longest = LongestMap(problem);
+  const int64_t y =
+      ListTapsBound(problem.sampling_ratio, Min(rows, problem.pooled_height()),
+                    longest.height);
+  const int64_t x = ListTapsBound(
+      problem.sampling_ratio, Min(bins, problem.pooled_width()), longest.width);
   return {RoundUp(Min<int64_t>(y, most), kTapGroup),
           RoundUp(Min<int64_t>(x, most), kTapGroup), y <= most && x <= most};
 }

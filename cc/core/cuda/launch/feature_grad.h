@@ -9,6 +9,7 @@
 #include "cc/core/base/status.h"
 #include "cc/core/cuda/kernels/box_order.h"
 #include "cc/core/cuda/kernels/feature_grad.h"
+#include "cc/core/cuda/kernels/upstream.h"
 #include "cc/core/cuda/launch/choices.h"
 #include "cc/core/cuda/launch/make_problem.h"
 #include "cc/core/cuda/tuning.h"
@@ -51,31 +52,39 @@ Status LaunchTiles(Device& device, int per_slice, Kernel kernel) {
                        Kernel::SharedBytes());
 }
 
-template <typename T, int V, typename Device>
+template <typename T, int V, typename Upstream, typename Device>
 Status LaunchFeatureGradNhwc(Device& device, const Problem& problem,
-                             const OrderedBoxes& boxes, const T* grad_output) {
-  using Kernel = FeatureGradNhwc<T, V>;
+                             const OrderedBoxes& boxes,
+                             const Upstream& upstream) {
+  using Kernel = FeatureGradNhwc<T, V, Upstream>;
   Kernel kernel;
   kernel.problem = problem;
   kernel.boxes = boxes;
-  kernel.grad_output = grad_output;
+  kernel.upstream = upstream;
   kernel.lanes = LanesFor(problem.channels, V, Kernel::kThreads);
   kernel.shape = ShapeOfTile(Kernel::kThreads / kernel.lanes * Kernel::kPixels);
   return LaunchTiles(device, kernel.lanes * V, kernel);
 }
 
-template <typename T, typename Device>
+template <typename T, typename Upstream, typename Device>
 Status LaunchFeatureGradNchw(Device& device, const Problem& problem,
-                             const OrderedBoxes& boxes, const T* grad_output) {
-  using Kernel = FeatureGradNchw<T>;
+                             const OrderedBoxes& boxes,
+                             const Upstream& upstream) {
+  using Kernel = FeatureGradNchw<T, Upstream>;
   Kernel kernel;
   kernel.problem = problem;
   kernel.boxes = boxes;
-  kernel.grad_output = grad_output;
+  kernel.upstream = upstream;
   kernel.shape = {kNchwTileWidthLog2, kNchwTileHeightLog2};
   return LaunchTiles(
       device, Kernel::kThreads / kernel.shape.pixels() * Kernel::kChannels,
       kernel);
+}
+
+inline Status NoScratch() {
+  return Status::ResourceExhausted(
+      "There is not enough GPU memory for the scratch space of RoIAlign's "
+      "gradient");
 }
 
 // Finds the pixels of each box, and where there are several groups, brings the
@@ -91,11 +100,7 @@ Status OrderBoxes(Device& device, const Problem& problem, int64_t groups,
   char* scratch = static_cast<char*>(device.Allocate(
       groups > 1 ? 2 * (groups_bytes + pixels_bytes) + ranges_bytes
                  : groups_bytes + pixels_bytes));
-  if (scratch == nullptr) {
-    return Status::ResourceExhausted(
-        "There is not enough GPU memory for the scratch space of RoIAlign's "
-        "gradient");
-  }
+  if (scratch == nullptr) return NoScratch();
   FindBoxPixels find;
   find.problem = problem;
   find.pixels = reinterpret_cast<BoxPixels*>(scratch);
@@ -120,28 +125,41 @@ Status OrderBoxes(Device& device, const Problem& problem, int64_t groups,
   return {};
 }
 
-template <typename T, typename B, typename Device>
-Status FeatureGrad(Device& device, const Params& params, const Sizes& sizes,
-                   const Boxes<B>& boxes, const T* grad_output,
-                   const FeatureMaps<T>& grad_features) {
+// Whether there is nothing to write.
+template <typename T>
+bool IsEmpty(const Sizes& sizes, const FeatureMaps<T>& grad_features) {
   int64_t pixels = 0;
   for (const FeatureMap<T>& map : grad_features) {
     pixels = Max(pixels, Min<int64_t>(map.height, map.width));
   }
-  if (sizes.batch == 0 || sizes.channels == 0 || pixels == 0) return {};
-  TF_ROIALIGN_RETURN_IF_ERROR(Limits::Check(params, sizes, grad_features));
-  const Problem problem = MakeProblem(params, sizes, boxes, grad_features);
+  return sizes.batch == 0 || sizes.channels == 0 || pixels == 0;
+}
+
+// `problem`: its maps are the gradient's.
+template <typename T, typename Upstream, typename Device>
+Status LaunchFeatureGrad(Device& device, const Problem& problem,
+                         const T* grad_output, const Upstream& upstream) {
   OrderedBoxes ordered = {nullptr, nullptr, nullptr};
-  TF_ROIALIGN_RETURN_IF_ERROR(OrderBoxes(
-      device, problem, sizes.batch * grad_features.count(), &ordered));
-  if (params.data_format == Layout::kNCHW) {
-    return LaunchFeatureGradNchw(device, problem, ordered, grad_output);
+  TF_ROIALIGN_RETURN_IF_ERROR(
+      OrderBoxes(device, problem, problem.batch * problem.map_count, &ordered));
+  if (problem.data_format == Layout::kNCHW) {
+    return LaunchFeatureGradNchw<T>(device, problem, ordered, upstream);
   }
   return CanBeWide(problem, grad_output)
-             ? LaunchFeatureGradNhwc<T, kWidest<T>>(device, problem, ordered,
-                                                    grad_output)
-             : LaunchFeatureGradNhwc<T, 1>(device, problem, ordered,
-                                           grad_output);
+             ? LaunchFeatureGradNhwc<T, Upstream::kMostChannels>(
+                   device, problem, ordered, upstream)
+             : LaunchFeatureGradNhwc<T, 1>(device, problem, ordered, upstream);
+}
+
+template <typename T, typename B, typename Device>
+Status FeatureGrad(Device& device, const Params& params, const Sizes& sizes,
+                   const Boxes<B>& boxes, const T* grad_output,
+                   const FeatureMaps<T>& grad_features) {
+  if (IsEmpty(sizes, grad_features)) return {};
+  TF_ROIALIGN_RETURN_IF_ERROR(Limits::Check(params, sizes, grad_features));
+  return LaunchFeatureGrad<T>(device,
+                              MakeProblem(params, sizes, boxes, grad_features),
+                              grad_output, AvgUpstream<T>{grad_output});
 }
 
 }  // namespace cuda

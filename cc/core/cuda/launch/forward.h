@@ -10,6 +10,7 @@
 #include "cc/core/cuda/kernels/forward_nhwc.h"
 #include "cc/core/cuda/launch/choices.h"
 #include "cc/core/cuda/launch/make_problem.h"
+#include "cc/core/cuda/launch/max_of_bins.h"
 #include "cc/core/cuda/tuning.h"
 
 namespace tf_roialign {
@@ -74,6 +75,9 @@ Status Forward(Device& device, const Params& params, const Sizes& sizes,
   if (boxes.count == 0 || sizes.channels == 0) return {};
   TF_ROIALIGN_RETURN_IF_ERROR(Limits::Check(params, sizes, features));
   const Problem problem = MakeProblem(params, sizes, boxes, features);
+  if (params.mode == Mode::kMax) {
+    return LaunchMax(device, problem, output, StoreMax<T>{output});
+  }
   if (params.data_format == Layout::kNCHW) {
     return LaunchForwardNchw(device, problem, output);
   }

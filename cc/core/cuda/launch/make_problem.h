@@ -30,11 +30,6 @@ class Limits {
   template <typename T>
   static Status Check(const Params& params, const Sizes& sizes,
                       const FeatureMaps<T>& maps) {
-    if (params.mode == Mode::kMax) {
-      return Status::InvalidArgument(
-          "RoIAlign with `mode` \"max\" has no kernel for GPUs: call it under "
-          "`tf.device(\"CPU\")`");
-    }
     if (maps.count() > kMaxMaps) {
       return TooMany("feature maps", kMaxMaps + 1, maps.count());
     }

@@ -1,0 +1,90 @@
+// What a bin gives to a pixel that it touches, in either mode.
+
+#ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_UPSTREAM_H_
+#define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_UPSTREAM_H_
+
+#include <cstdint>
+
+#include "cc/core/cuda/kernels/vectors.h"
+#include "cc/core/cuda/kernels/winner.h"
+#include "cc/core/cuda/platform/portable.h"
+#include "cc/core/cuda/tuning.h"
+#include "cc/core/dtypes/dtypes.h"
+
+namespace tf_roialign {
+namespace cuda {
+
+// A pixel of the map.
+struct Pixel {
+  int y;
+  int x;
+};
+
+// Mode "avg": the upstream gradient times the tap's weight.
+template <typename T>
+struct AvgUpstream {
+  using W = Accumulator<T>;
+  static constexpr int kMostChannels = kWidest<T>;
+  // Loads under way a thread.
+  static constexpr int kTogether = kEntriesTogether;
+
+  const T* grad_output;
+
+  template <int V>
+  struct Part {
+    Packed<T, V> in = {};
+    W weight = W(0);
+
+    TF_ROIALIGN_DEVICE void AddTo(const Pixel&, Sums<W, V>* sum) const {
+      sum->Add(weight, in);
+    }
+  };
+
+  // Of V channels from `at` on.
+  template <int V>
+  TF_ROIALIGN_DEVICE Part<V> Get(int64_t at, W weight) const {
+    return {Load<V>(grad_output + at), weight};
+  }
+};
+
+// Mode "max": the upstream gradient times the weight of the bin's largest
+// sample there, if that touches the pixel.
+template <typename T>
+struct MaxUpstream {
+  using W = Accumulator<T>;
+  static constexpr int kMostChannels = Min(kWidest<T>, kMaxKeptChannels);
+  static constexpr int kTogether = 1;
+
+  const T* grad_output;
+  const Winner<W>* winners;
+
+  template <int V>
+  struct Part {
+    Packed<T, V> in = {};
+    Winner<W> winner[V];
+
+    TF_ROIALIGN_DEVICE void AddTo(const Pixel& pixel, Sums<W, V>* sum) const {
+      TF_ROIALIGN_UNROLL
+      for (int v = 0; v < V; ++v) {
+        W weight;
+        if (winner[v].Touches(pixel.y, pixel.x, &weight)) {
+          sum->e[v] += weight * Widen(in.e[v]);
+        }
+      }
+    }
+  };
+
+  template <int V>
+  TF_ROIALIGN_DEVICE Part<V> Get(int64_t at, W) const {
+    Part<V> part;
+    part.in = Load<V>(grad_output + at);
+    TF_ROIALIGN_UNROLL
+    for (int v = 0; v < V; ++v) part.winner[v] = winners[at + v];
+    return part;
+  }
+};
+
+}  // namespace cuda
+}  // namespace tf_roialign
+
+#endif  // TF_ROIALIGN_CC_CORE_CUDA_KERNELS_UPSTREAM_H_

@@ -77,6 +77,28 @@ def test_box_gradient(dtype, data_format):
     )
 
 
+@pytest.mark.parametrize("ratio", [-1, 2])
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_max_is_that_of_the_cpu(dtype, data_format, ratio):
+    rng = np.random.default_rng(cases.seed_of("gpu max", dtype, data_format, ratio))
+    problem = cases.Problem(
+        rng, feature_dtype=dtype, box_dtype="float64", data_format=data_format, ratio=ratio
+    )
+    arguments = problem.arguments()
+    boxes = arguments.pop("boxes")
+    on_gpu = gradients(problem, boxes, mode="max", **arguments)
+    assert all("GPU" in each.device for each in on_gpu)
+    with tf.device("CPU:0"):
+        on_cpu = gradients(problem, boxes, mode="max", **arguments)
+    tolerance = {"float16": 2e-3, "float32": 1e-4, "float64": 1e-9}[dtype]
+    for got, expected in zip(on_gpu, on_cpu, strict=True):
+        expected = cases.as_numpy(expected)
+        cases.assert_close(
+            cases.as_numpy(got), expected, rtol=tolerance, atol=tolerance * np.abs(expected).max()
+        )
+
+
 @pytest.mark.parametrize("data_format", cases.LAYOUTS)
 def test_double_backward_is_that_of_the_cpu(data_format):
     rng = np.random.default_rng(cases.seed_of("gpu double", data_format))

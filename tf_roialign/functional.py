@@ -87,8 +87,7 @@ def roi_align(
       mode: "avg": a bin is the average of its samples. "max": it is the largest of them, each
         interpolated first; a sample outside the map counts as 0, and a bin without samples is
         0. The gradient goes to the pixels of the largest sample, the first of equal ones (row
-        by row), and "max" can be differentiated once. It has kernels for CPU only, XLA:CPU
-        included: on a GPU it raises an InvalidArgumentError.
+        by row), and "max" can be differentiated once.
       name: A name for the operation.
 
     Returns:

@@ -63,7 +63,7 @@ class BoxSamplesBuilder {
   }
 
   BoxSamples<W> view() const {
-    return {pooled_.height, pooled_.width, y_.view(), x_.view()};
+    return {pooled_.height, pooled_.width, x_.most(), y_.view(), x_.view()};
   }
 
   // Of one bin.

@@ -141,6 +141,41 @@ TEST(Max, GradientIsTheTransposeOfTheForward) {
   });
 }
 
+// Levels have other ways to the same gradient: pixel by pixel where a vector
+// holds the weights of all samples of a bin, else sample by sample.
+TEST(Max, LevelsAgreeOnTheFeatureGradient) {
+  for (const int64_t ratio : {-1, 1, 2, 3, 4, 5}) {
+    for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+      Params params = MaxParams(ratio, true, layout);
+      params.output_size = {3, 21};  // more bins than one pass has
+      auto call = MaxCall<float, float>(params, 53);
+      // Infinity goes to the pixels of the largest sample alone.
+      for (size_t i = 0; i < call.grad_output.size(); i += 1009) {
+        call.grad_output[i] = std::numeric_limits<float>::infinity();
+      }
+      const auto expected = MaxFeatureGrad(call, SimdLevel::kBaseline);
+      int infinite = 0, finite = 0;
+      for (const SimdLevel level : kLevels) {
+        if (level > CurrentSimdLevel()) continue;
+        const auto got = MaxFeatureGrad(call, level);
+        for (size_t m = 0; m < got.size(); ++m) {
+          for (size_t i = 0; i < got[m].size(); ++i) {
+            if (std::isfinite(expected[m][i])) {
+              ASSERT_NEAR(got[m][i], expected[m][i], 1e-5);
+              ++finite;
+            } else {
+              ASSERT_FALSE(std::isfinite(got[m][i]));
+              ++infinite;
+            }
+          }
+        }
+      }
+      EXPECT_GT(infinite, 0);
+      EXPECT_GT(finite, infinite);
+    }
+  }
+}
+
 TEST(Max, ThreadsChangeNoBit) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     const auto call = MaxCall<float, double>(MaxParams(-1, true, layout), 130);

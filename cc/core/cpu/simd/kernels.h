@@ -77,8 +77,7 @@ struct CpuKernels {
   void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,
                    int64_t row_stride, int64_t channels, double grad[4]);
 
-  // Mode "max". Winners are numbers of samples: i * (samples of the bin along
-  // x) + j, for sample i of those along y and j along x.
+  // Mode "max". Winners are numbers of samples (BoxSamples).
   void (*max_forward)(const BoxSamples<W>& samples, const T* image,
                       int64_t row_stride, int64_t channels, bool stream,
                       T* output);

@@ -1,4 +1,5 @@
-// Mode "max": the largest sample of each bin, which it is, and the gradients.
+// Mode "max": the largest sample of each bin, which it is, and the gradient to
+// the boxes.
 //
 // Every kernel finds the largest by the same BlockSample, and so the same one.
 
@@ -110,6 +111,13 @@ TF_ROIALIGN_INLINE auto IsLarger(V value, V largest) {
   return (value > largest) | ((value != value) & (largest == largest));
 }
 
+// Of sample `i` of a bin's along y and `j` along x.
+template <typename W>
+TF_ROIALIGN_INLINE int32_t NumberOf(const BoxSamples<W>& samples, int64_t i,
+                                    int64_t j) {
+  return static_cast<int32_t>(i * samples.number_stride + j);
+}
+
 // Calls take(number, y, x, values) for the samples of a bin, in their order.
 template <typename B, typename W, typename T, typename Take>
 TF_ROIALIGN_INLINE void ForEachSample(const BoxSamples<W>& samples, int64_t p,
@@ -118,8 +126,8 @@ TF_ROIALIGN_INLINE void ForEachSample(const BoxSamples<W>& samples, int64_t p,
                                       const Take& take) {
   const auto& y = samples.y;
   const auto& x = samples.x;
-  int32_t number = 0;
   for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
+    int32_t number = NumberOf(samples, i - y.begin[p], 0);
     for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j, ++number) {
       typename B::V value[B::vectors];
       BlockSample<B, W>(y.samples[i], x.samples[j], image, row_stride, channels,
@@ -163,22 +171,21 @@ template <typename T, bool kStream>
 void MaxBins(const BoxSamples<Accumulator<T>>& samples, const T* image,
              int64_t row_stride, int64_t channels, T* output) {
   using W = Accumulator<T>;
-  ForEachBlock<T, kMaxVectors>(channels, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    using V = typename B::V;
-    T* bin = output + c;
-    for (int64_t p = 0; p < samples.pooled_height; ++p) {
-      for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
-        V largest[B::vectors] = {};
+  T* bin = output;
+  for (int64_t p = 0; p < samples.pooled_height; ++p) {
+    for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
+      ForEachBlock<T, kMaxVectors>(channels, [&](auto block, int64_t c) {
+        using B = decltype(block);
+        typename B::V largest[B::vectors] = {};
         if (!MaxOfBin<B, false, W>(samples, p, q, image + c, row_stride,
                                    channels, largest)) {
           MaxOfBin<B, true, W>(samples, p, q, image + c, row_stride, channels,
                                largest);
         }
-        StoreBlock<B, kStream>(largest, bin);
-      }
+        StoreBlock<B, kStream>(largest, bin + c);
+      });
     }
-  });
+  }
 }
 
 template <typename T>
@@ -229,13 +236,12 @@ template <typename T, typename Number>
 void Winners(const BoxSamples<Accumulator<T>>& samples, const T* image,
              int64_t row_stride, int64_t channels, Number* winners) {
   using W = Accumulator<T>;
-  ForEachBlock<T, kMaxGradVectors>(channels, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    using I = Numbers<W, B::lanes>;
-    Number* bin = winners + c;
-    for (int64_t p = 0; p < samples.pooled_height; ++p) {
-      for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
-        I winner[B::vectors];
+  Number* bin = winners;
+  for (int64_t p = 0; p < samples.pooled_height; ++p) {
+    for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
+      ForEachBlock<T, kMaxVectors>(channels, [&](auto block, int64_t c) {
+        using B = decltype(block);
+        Numbers<W, B::lanes> winner[B::vectors];
         if (!WinnersOfBin<B, false, W>(samples, p, q, image + c, row_stride,
                                        channels, winner)) {
           WinnersOfBin<B, true, W>(samples, p, q, image + c, row_stride,
@@ -243,100 +249,16 @@ void Winners(const BoxSamples<Accumulator<T>>& samples, const T* image,
         }
 #pragma GCC unroll 16
         for (int v = 0; v < B::vectors; ++v) {
+          Number* const to = bin + c + v * B::lanes;
           if constexpr (B::lanes == 1) {
-            bin[v] = static_cast<Number>(winner[v]);
+            *to = static_cast<Number>(winner[v]);
           } else {
-            StoreBits<false>(Convert<Vector<Number, B::lanes>>(winner[v]),
-                             bin + v * B::lanes);
+            StoreBits<false>(Convert<Vector<Number, B::lanes>>(winner[v]), to);
           }
         }
-      }
+      });
     }
-  });
-}
-
-// Adds weight * upstream to a pixel.
-template <typename B, typename W>
-TF_ROIALIGN_INLINE void AddToPixel(W weight, const BlockSums<B>& upstream,
-                                   W* pixel) {
-  using L = Lanes<W, B::lanes>;
-#pragma GCC unroll 16
-  for (int v = 0; v < B::vectors; ++v) {
-    Store<W, B::lanes>(L::Load(pixel + v * B::lanes) + weight * upstream[v],
-                       pixel + v * B::lanes);
   }
-}
-
-TF_ROIALIGN_INLINE bool Holds(const Span& span, int64_t i) {
-  return i >= span.begin && i < span.end;
-}
-
-template <typename T, typename Number>
-void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
-                    const T* grad_output, const Number* winners,
-                    int64_t channels, int64_t row_stride, Accumulator<T>* map) {
-  using W = Accumulator<T>;
-  const auto& y = samples.y;
-  const auto& x = samples.x;
-  ForEachBlock<T, kMaxGradVectors>(channels, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    using V = typename B::V;
-    using I = Numbers<W, B::lanes>;
-    for (int64_t p = 0; p < samples.pooled_height; ++p) {
-      for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-        const AxisSample<W, int64_t>& in_y = y.samples[i];
-        const bool upper = Holds(tile.rows, in_y.lo);
-        const bool lower = Holds(tile.rows, in_y.hi);
-        if (!upper && !lower) continue;
-        for (int64_t q = 0; q < samples.pooled_width; ++q) {
-          const int64_t at = (p * samples.pooled_width + q) * channels + c;
-          const int64_t across = x.begin[q + 1] - x.begin[q];
-          V upstream[B::vectors];
-          I winner[B::vectors];
-          bool is_loaded = false;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            const AxisSample<W, int64_t>& in_x = x.samples[j];
-            const bool left = Holds(tile.columns, in_x.lo);
-            const bool right = Holds(tile.columns, in_x.hi);
-            if (!left && !right) continue;
-            if (!is_loaded) {
-              is_loaded = true;
-              LoadBlock<B>(grad_output + at, upstream);
-#pragma GCC unroll 16
-              for (int v = 0; v < B::vectors; ++v) {
-                if constexpr (B::lanes == 1) {
-                  winner[v] = winners[at + v];
-                } else {
-                  winner[v] = Convert<I>(LoadBits<Vector<Number, B::lanes>>(
-                      winners + at + v * B::lanes));
-                }
-              }
-            }
-            const I number =
-                I{} + int32_t((i - y.begin[p]) * across + (j - x.begin[q]));
-            V won[B::vectors];
-#pragma GCC unroll 16
-            for (int v = 0; v < B::vectors; ++v) {
-              won[v] = Select(winner[v] == number, upstream[v], V{});
-            }
-            const auto add_row = [&](int64_t y_pixel, W weight) {
-              W* row = map + y_pixel * row_stride + c;
-              if (left) {
-                AddToPixel<B>(weight * in_x.weight_lo, won,
-                              row + in_x.lo * channels);
-              }
-              if (right) {
-                AddToPixel<B>(weight * in_x.weight_hi, won,
-                              row + in_x.hi * channels);
-              }
-            };
-            if (upper) add_row(in_y.lo, in_y.weight_lo);
-            if (lower) add_row(in_y.hi, in_y.weight_hi);
-          }
-        }
-      }
-    }
-  });
 }
 
 // How a sample's value moves along one axis, of which `hi` and `lo` are

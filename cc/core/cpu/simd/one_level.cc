@@ -7,6 +7,7 @@
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/layouts-inl.h"
 #include "cc/core/cpu/simd/max-inl.h"
+#include "cc/core/cpu/simd/max_feature_grad-inl.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
 #include "cc/core/dtypes/dtypes.h"
 #include "cc/core/dtypes/quantization.h"

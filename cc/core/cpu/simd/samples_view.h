@@ -20,6 +20,9 @@ template <typename W>
 struct BoxSamples {
   int64_t pooled_height;
   int64_t pooled_width;
+  // The most samples that a bin has along x: sample i along y and j along x is
+  // number i * number_stride + j of its bin.
+  int64_t number_stride;
   SamplesView<W> y;
   SamplesView<W> x;
 };

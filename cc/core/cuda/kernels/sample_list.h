@@ -21,6 +21,23 @@ inline int64_t MaxSamplesBound(int64_t sampling_ratio, int64_t length) {
   return sampling_ratio > 0 ? Min(sampling_ratio, by_pixel) : by_pixel;
 }
 
+// At most `capacity` samples of bin `p` from *place on, which moves. Returns
+// how many there were, or -1 - that where they were the last.
+template <typename W, typename B>
+TF_ROIALIGN_DEVICE_CALL int TakeSamples(AxisOnMap<B, int> box, int64_t p,
+                                        int capacity, MaxSamplesPlace* place,
+                                        AxisSample<W, int>* samples) {
+  MaxSamples<B, int> of_bin(box, p, *place);
+  MaxSample<B> sample;
+  int count = 0;
+  while (count < capacity && of_bin.Next(&sample)) {
+    samples[count] = WeighSample<W>(box, p, sample);
+    ++count;
+  }
+  *place = of_bin.place();
+  return of_bin.done() ? -1 - count : count;
+}
+
 // The next `capacity` samples of each bin, one bin by one thread.
 template <typename W>
 class SampleList {
@@ -43,17 +60,11 @@ class SampleList {
   // The next samples of bin `p` into list `i`. Returns whether there are more.
   template <typename B>
   TF_ROIALIGN_DEVICE bool Fill(const AxisOnMap<B, int>& box, int64_t p, int i) {
-    MaxSamples<B, int> of_bin(box, p, places_[i]);
-    AxisSample<W, int>* const samples = samples_ + i * capacity_;
-    int count = 0;
-    MaxSample<B> sample;
-    while (count < capacity_ && of_bin.Next(&sample)) {
-      samples[count] = WeighSample<W>(box, p, sample);
-      ++count;
-    }
-    counts_[i] = count;
-    places_[i] = of_bin.place();
-    return !of_bin.done();
+    const int taken = TakeSamples<W>(box, p, capacity_, &places_[i],
+                                     samples_ + i * capacity_);
+    const bool more = taken >= 0;
+    counts_[i] = more ? taken : -1 - taken;
+    return more;
   }
 
   TF_ROIALIGN_DEVICE int count(int i) const { return counts_[i]; }

@@ -8,12 +8,13 @@ CC_FILES = $(shell find cc examples benchmarks -name '*.cc' -o -name '*.h')
 PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 DETECTOR_ARGS ?=
+TENSORFLOWS ?=
 
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
   compare-detectors triton test test-python test-cc test-triton asan ubsan lint format wheel \
-  test-wheel clean
+  test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
 .NOTPARALLEL:
@@ -116,7 +117,17 @@ wheel: .venv/.setup-done
 test-wheel: wheel
 	tools/test_wheel.sh dist/*.whl $(PYTEST_ARGS)
 
+# The wheel for all TensorFlows of tools/tensorflows.txt, or those of TENSORFLOWS; then its tests, in an
+# empty environment for each.
+release: export TF_ROIALIGN_CUDA_ARCHITECTURES := $(or $(TF_ROIALIGN_CUDA_ARCHITECTURES),default)
+release: .venv/.setup-done
+	tools/release.sh $(TENSORFLOWS)
+	tools/test_release.sh dist/*.whl $(TENSORFLOWS)
+
+sdist: .venv/.setup-done
+	$(PYTHON) setup.py --quiet sdist
+
 clean:
 	-$(BAZELISK) clean --expunge
 	rm -rf build dist *.egg-info tf_roialign/*.so tf_roialign/_build_info.py
-	rm -rf .venv .venv-triton .bazelrc.local .bazeliskrc
+	rm -rf .venv .venv-release .venv-triton .bazelrc.local .bazeliskrc

@@ -28,10 +28,12 @@ cc_library(
     hdrs = glob([
         "include/external/farmhash_archive/src/*.h",
         "include/external/highwayhash/highwayhash/*.h",
+        "jaxlib_include/**/*",
     ]),
     includes = [
         "include/external/farmhash_archive/src",
         "include/external/highwayhash",
+        "jaxlib_include",
     ],
     deps = [":tensorflow"],
 )

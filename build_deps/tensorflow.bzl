@@ -12,7 +12,26 @@ print("include=" + tf.sysconfig.get_include())
 print("lib=" + tf.sysconfig.get_lib())
 for flag in tf.sysconfig.get_compile_flags():
     print("flag=" + flag)
+import importlib.util
+jaxlib = importlib.util.find_spec("jaxlib")
+if jaxlib:
+    print("jaxlib=" + jaxlib.submodule_search_locations[0])
 """
+
+# The C++ face of XLA's custom calls. TensorFlow 2.18 has the C one that it is written against,
+# but not the file itself; jaxlib 0.4.34, of the same XLA, has both.
+_FFI = "include/xla/ffi/api/"
+
+def _add_ffi_header(repository_ctx, found):
+    """Puts the header into jaxlib_include if TensorFlow has none and a fitting jaxlib does."""
+    repository_ctx.file("jaxlib_include/README", "Empty, or what TensorFlow's headers lack.\n")
+    if repository_ctx.path(_FFI + "ffi.h").exists or "jaxlib" not in found:
+        return
+    theirs = found["jaxlib"] + "/" + _FFI
+    for header in ["api.h", "c_api.h"]:
+        if repository_ctx.read(theirs + header) != repository_ctx.read(_FFI + header):
+            return
+    repository_ctx.symlink(theirs + "ffi.h", "jaxlib_include/xla/ffi/api/ffi.h")
 
 # $TF_ROIALIGN_TF_VERSION is not read: `make setup` sets it (in .bazelrc.local) so
 # that Bazel runs this rule again when another TensorFlow is installed.
@@ -72,6 +91,7 @@ def _local_tensorflow_impl(repository_ctx):
     repository_ctx.symlink(found["include"], "include")
     for library in ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"]:
         repository_ctx.symlink(found["lib"] + "/" + library, library)
+    _add_ffi_header(repository_ctx, found)
     repository_ctx.template(
         "BUILD",
         Label("//build_deps:tensorflow.BUILD.tpl"),

@@ -125,7 +125,7 @@ def test_equal_to_the_bit_in_a_fresh_process(tmp_path):
     save("ragged", module_of(run), *rest)
     model, run, *rest = keras_model()
     save("keras", module_of(run, model), *rest)
-    model.export(str(tmp_path / "export"), verbose=False)
+    model.export(str(tmp_path / "export"))
     save("export", None, *rest)
 
     programs.run(PROGRAM, tmp_path, *expected)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_roialign.library import (
     build_info,
+    built_for,
     cuda_kernels,
     library_path,
     simd_level,
@@ -19,7 +20,7 @@ def main() -> None:
     """Prints one fact a line."""
     facts = {
         "tf_roialign": __version__,
-        "TensorFlow": f"{tf.__version__} (built for {build_info.TF_VERSION})",
+        "TensorFlow": f"{tf.__version__} (built for {built_for()})",
         "Keras": keras.__version__,
         "Python": platform.python_version(),
         "platform": platform.platform(),

@@ -99,9 +99,18 @@ class PoolingLayer(keras.layers.Layer):
         return cls.automatic_name if uid == 1 else f"{cls.automatic_name}_{uid - 1}"
 
 
-def symbolic(shape, dtype="float32", **kwargs):
+def symbolic(shape, dtype="float32", ragged=False):
     """A KerasTensor of a shape; None for None."""
-    return None if shape is None else keras.KerasTensor(shape, dtype=dtype, **kwargs)
+    if shape is None:
+        return None
+    if not ragged:
+        return keras.KerasTensor(shape, dtype=dtype)
+    try:
+        return keras.KerasTensor(shape, dtype=dtype, ragged=True)
+    except TypeError:  # an older Keras: it has no such thing, and looks at no such attribute
+        tensor = keras.KerasTensor(shape, dtype=dtype)
+        tensor.ragged = True
+        return tensor
 
 
 def symbolic_boxes(boxes_shape, is_ragged):

@@ -28,13 +28,18 @@ except ImportError as error:
 MAX_MAPS = 8
 
 
+def _path_of(name: str) -> str:
+    minor = _minor_version(tf.__version__).replace(".", "_")
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}_{minor}.so")
+
+
 def library_path() -> str:
-    """Returns the path of the native library.
+    """Returns the path of the native library for the TensorFlow of this process.
 
     A C++ program that runs SavedModels with RoIAlign loads this file first
     (`TF_LoadLibrary`, `Env::LoadDynamicLibrary`). It finds `_tf_roialign_core.so` beside it.
     """
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "_tf_roialign.so")
+    return _path_of("_tf_roialign")
 
 
 def xla_library_path() -> str:
@@ -43,7 +48,7 @@ def xla_library_path() -> str:
     Needed beside `library_path()` only by those who run functions that were made with
     `jit_compile=True`, or with auto-clustering.
     """
-    return os.path.join(os.path.dirname(library_path()), "_tf_roialign_xla.so")
+    return _path_of("_tf_roialign_xla")
 
 
 def simd_level() -> str:
@@ -93,13 +98,22 @@ def _minor_version(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def built_for() -> str | None:
+    """Returns the version that the library for this TensorFlow was compiled against."""
+    for version in build_info.TF_VERSIONS:
+        if _minor_version(version) == _minor_version(tf.__version__):
+            return version
+    return None
+
+
 def _load() -> types.ModuleType:
-    built_for = _minor_version(build_info.TF_VERSION)
-    if _minor_version(tf.__version__) != built_for:
+    if built_for() is None:
+        versions = [_minor_version(version) for version in build_info.TF_VERSIONS]
+        listed = " and ".join([*filter(None, [", ".join(versions[:-1])]), versions[-1]])
         raise ImportError(
-            f"tf_roialign {__version__} was built for TensorFlow {built_for}, but TensorFlow "
-            f"{tf.__version__} is installed: install `tensorflow~={built_for}.0`, or the "
-            f"tf_roialign wheel for TensorFlow {_minor_version(tf.__version__)}."
+            f"tf_roialign {__version__} has libraries for TensorFlow {listed}, and TensorFlow "
+            f"{tf.__version__} is installed: install `tensorflow~={versions[-1]}.0`, or build "
+            "tf_roialign for this one (`pip install --no-build-isolation .` in its source)."
         )
     return tf.load_op_library(library_path())
 

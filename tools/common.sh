@@ -98,3 +98,11 @@ nvcc_version() {
   [ -z "$nvcc" ] || "$nvcc" --version | sed -n 's/.*, V\([0-9.]*\)$/\1/p'
   [ -n "$nvcc" ] || echo none
 }
+
+# The minor versions that a release serves, oldest first.
+release_minors() {
+  grep -o '^[0-9.]*' tools/tensorflows.txt
+}
+
+# The oldest Keras that the oldest of them takes.
+OLDEST_KERAS=3.5.0

@@ -1,7 +1,9 @@
 // The custom calls on XLA:CPU ("Host").
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <thread>
 #include <utility>
 
 #include "cc/core/base/parallel.h"
@@ -17,13 +19,24 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
+// How many threads a pool has. TensorFlow 2.18's cannot tell: as many as there
+// are processors, then, of which some shares of work may have to wait.
+template <typename Pool>
+auto NumThreads(const Pool& pool, int) -> decltype(pool.num_threads()) {
+  return pool.num_threads();
+}
+template <typename Pool>
+int64_t NumThreads(const Pool&, long) {
+  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+}
+
 // XLA:CPU's own threads, which are TensorFlow's. `pool` must outlive the
 // result.
 ParallelFor PoolThreads(ffi::ThreadPool* pool) {
   return [pool](int64_t units, int64_t unit_cost,
                 const std::function<void(int64_t, int64_t)>& run) {
     ShareWork(
-        pool->num_threads(),
+        NumThreads(*pool, 0),
         [pool](std::function<void()> task) { pool->Schedule(std::move(task)); },
         units, unit_cost, run);
   };

@@ -1,6 +1,6 @@
 // How XLA compiles the ops: each becomes one custom call, which is run by a
 // handler of the platform. Everything that needs the headers of TensorFlow's
-// compiler, which move more often than others, is in this file.
+// compiler is in this file.
 
 #include <cstdint>
 #include <optional>
@@ -16,12 +16,8 @@
 #include "cc/ops/attributes.h"
 #include "cc/ops/convert.h"
 #include "cc/xla/attributes.h"
-#include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
-#include "tensorflow/compiler/tf2xla/xla_op_registry.h"
+#include "cc/xla/compiler_headers.h"
 #include "tensorflow/core/framework/kernel_def_builder.h"
-#include "xla/hlo/builder/xla_builder.h"
-#include "xla/literal.h"
-#include "xla/shape_util.h"
 
 namespace tf_roialign {
 namespace {

@@ -1,8 +1,9 @@
 #include "cc/core/cpu/shared_work.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -11,6 +12,26 @@
 
 namespace tf_roialign {
 namespace {
+
+// std::condition_variable, whose wait() would ask for the libstdc++ of GCC 12
+// where all else is content with that of GCC 11.
+class Condition {
+ public:
+  Condition() = default;
+  Condition(const Condition&) = delete;
+  ~Condition() { pthread_cond_destroy(&condition_); }
+
+  void NotifyOne() { pthread_cond_signal(&condition_); }
+  template <typename IsMet>
+  void Wait(std::unique_lock<std::mutex>& lock, const IsMet& is_met) {
+    while (!is_met()) {
+      pthread_cond_wait(&condition_, lock.mutex()->native_handle());
+    }
+  }
+
+ private:
+  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
+};
 
 using Run = std::function<void(int64_t, int64_t)>;
 
@@ -35,12 +56,12 @@ class Blocks {
     if (finished == 0) return;
     std::lock_guard<std::mutex> lock(mutex_);
     unfinished_ -= finished;
-    if (unfinished_ == 0) all_finished_.notify_one();
+    if (unfinished_ == 0) all_finished_.NotifyOne();
   }
 
   void Wait() {
     std::unique_lock<std::mutex> lock(mutex_);
-    all_finished_.wait(lock, [&] { return unfinished_ == 0; });
+    all_finished_.Wait(lock, [&] { return unfinished_ == 0; });
     if (out_of_memory_) throw std::bad_alloc();
   }
 
@@ -56,7 +77,7 @@ class Blocks {
   std::atomic<int64_t> next_{0};
   std::atomic<bool> out_of_memory_{false};
   std::mutex mutex_;
-  std::condition_variable all_finished_;
+  Condition all_finished_;
   int64_t unfinished_;
 };
 

@@ -9,12 +9,13 @@ PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 DETECTOR_ARGS ?=
 TENSORFLOWS ?=
+BAZEL_TEST_ARGS ?=
 
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton test test-python test-cc test-triton asan ubsan lint format wheel \
-  test-wheel release sdist clean
+  compare-detectors triton test test-python test-cc test-triton asan ubsan aarch64 lint format \
+  wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
 .NOTPARALLEL:
@@ -95,6 +96,15 @@ test-cc: .venv/.dev-done
 asan ubsan: .venv/.dev-done
 	$(BAZELISK) test --config=$@ //cc/core/...
 
+# The core for 64-bit ARM, in an emulator. Its Bazel keeps away from the other. The tests of CUDA
+# kernels, which emulate one processor already, would take half an hour in another.
+aarch64: .venv/.dev-done
+	@tools/setup_aarch64.sh
+	$(BAZELISK) --output_base=$(CURDIR)/.bazel-aarch64 test --config=aarch64 \
+	  --repo_env=CC=$(CURDIR)/tools/aarch64_gcc.sh --symlink_prefix=/ \
+	  $(BAZEL_TEST_ARGS) -- //cc/core/... -//cc/core/cuda:kernels_test
+	$(BAZELISK) --output_base=$(CURDIR)/.bazel-aarch64 shutdown
+
 lint: .venv/.dev-done
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -130,4 +140,4 @@ sdist: .venv/.setup-done
 clean:
 	-$(BAZELISK) clean --expunge
 	rm -rf build dist *.egg-info tf_roialign/*.so tf_roialign/_build_info.py
-	rm -rf .venv .venv-release .venv-triton .bazelrc.local .bazeliskrc
+	rm -rf .bazel-aarch64 .venv .venv-release .venv-triton .bazelrc.local .bazeliskrc

@@ -13,6 +13,9 @@ can be compiled by the driver for later ones.
   "all": every architecture from 75 to the newest that nvcc knows.
   "75,80,90": these.
 build_deps/cuda_architectures.sh finds out which it is.
+
+nvcc takes the C++ tool chain's own compiler for the host; the toolkit's bin/g++ where it has one,
+as Debian's does, whose nvcc is too old for the newest GCC.
 """
 
 _DEFAULT_ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
@@ -142,11 +145,16 @@ def _named_architectures(asked, known, nvcc):
         chosen.append(int(word))
     return sorted(chosen)
 
-def _write_toolkit(repository_ctx, version, nvcc, architectures, note):
+def _host_compiler(repository_ctx, toolkit):
+    compiler = repository_ctx.path(toolkit + "/bin/g++")
+    return str(compiler) if compiler.exists else None
+
+def _write_toolkit(repository_ctx, version, nvcc, host_compiler, architectures, note):
     repository_ctx.file("toolkit.bzl", "\n".join([
         '"""The CUDA toolkit that is compiled with; None if CUDA is left out."""',
         "CUDA_VERSION = {}".format(repr(version)),
         "CUDA_NVCC = {}".format(repr(nvcc)),
+        "CUDA_HOST_COMPILER = {}".format(repr(host_compiler)),
         "CUDA_ARCHITECTURES = {}".format(repr(architectures)),
         "# Why there are no kernels, or not for every GPU of this machine; None if there are.",
         "CUDA_NOTE = {}".format(repr(note)),
@@ -155,7 +163,7 @@ def _write_toolkit(repository_ctx, version, nvcc, architectures, note):
 
 def _leave_cuda_out(repository_ctx, why):
     repository_ctx.file("BUILD", _BUILD % "[]")
-    _write_toolkit(repository_ctx, None, None, [], why)
+    _write_toolkit(repository_ctx, None, None, None, [], why)
 
 def _local_cuda_impl(repository_ctx):
     wanted = repository_ctx.os.environ.get("TF_ROIALIGN_CUDA", "")
@@ -199,7 +207,14 @@ def _local_cuda_impl(repository_ctx):
             return
     repository_ctx.symlink(_find_static_runtime(repository_ctx, toolkit), "libcudart_static.a")
     repository_ctx.file("BUILD", _BUILD % '["libcudart_static.a"]')
-    _write_toolkit(repository_ctx, _version(repository_ctx, nvcc), nvcc, architectures, note)
+    _write_toolkit(
+        repository_ctx,
+        _version(repository_ctx, nvcc),
+        nvcc,
+        _host_compiler(repository_ctx, toolkit),
+        architectures,
+        note,
+    )
 
 local_cuda = repository_rule(
     implementation = _local_cuda_impl,
@@ -208,14 +223,15 @@ local_cuda = repository_rule(
     local = True,
 )
 
-def cuda_objects(name, src, hdrs, nvcc, architectures, defines = []):
-    """Compiles one .cu.cc file with nvcc and the C++ tool chain's own compiler.
+def cuda_objects(name, src, hdrs, nvcc, host_compiler, architectures, defines = []):
+    """Compiles one .cu.cc file with nvcc.
 
     Args:
       name: The object is `<name>.pic.o`.
       src: The source file.
       hdrs: What it includes.
       nvcc: The path of nvcc.
+      host_compiler: The path of its compiler for the host; None: that of the C++ tool chain.
       architectures: Numbers such as 90. The newest one's PTX is added.
       defines: Preprocessor definitions.
     """
@@ -230,7 +246,7 @@ def cuda_objects(name, src, hdrs, nvcc, architectures, defines = []):
         cmd = " ".join([
             nvcc,
             "-x cu -c $(location {}) -o $@".format(src),
-            "-ccbin $(CC) -I. -std=c++17 -O3",
+            "-ccbin {} -I. -std=c++17 -O3".format(host_compiler or "$(CC)"),
             # The geometry rounds each operation by itself (geometry.h); sums may fuse.
             "-Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off",
             "-Xfatbin=-compress-all --cudart=none",

@@ -13,25 +13,57 @@ import pytest
 import tensorflow as tf
 
 import tf_roialign
+from tf_roialign.library import build_info
+
+
+def report(**environment):
+    command = [sys.executable, "-m", "tf_roialign"]
+    environment = {**programs.environment(), **environment}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return process.stdout
 
 
 def test_bug_report():
     """`python -m tf_roialign` prints what a bug report needs."""
-    process = subprocess.run(
-        [sys.executable, "-m", "tf_roialign"],
-        env=programs.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
+    text = report()
+    assert tf_roialign.__version__ in text
+    assert tf.__version__ in text
+    assert tf_roialign.library_path() in text
+    assert re.search(r"compiler.*(gcc|g\+\+|clang)\D*\d+", text, re.IGNORECASE)
+    assert re.search(r"simd.*(avx512|avx2|baseline|sse|neon)", text, re.IGNORECASE)
+    assert re.search(r"^CUDA +(not built in: \S|\d+\.\d+, for \d)", text, re.MULTILINE)
+    assert sys.version.split()[0] in text
+
+
+def test_report_on_a_driver_that_is_too_old(tmp_path):
+    """One sentence, and nothing at the import. The driver is made up: it knows its version."""
+    if build_info.CUDA is None:
+        assert re.search(r"^GPU +no: there are no CUDA kernels$", report(), re.MULTILINE)
+        return
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    source = tmp_path / "driver.c"
+    source.write_text(
+        "int cuInit(unsigned flags) { return 0; }\n"
+        "int cuDriverGetVersion(int* version) { *version = 10020; return 0; }\n"
     )
-    report = process.stdout
-    assert tf_roialign.__version__ in report
-    assert tf.__version__ in report
-    assert tf_roialign.library_path() in report
-    assert re.search(r"compiler.*(gcc|g\+\+|clang)\D*\d+", report, re.IGNORECASE)
-    assert re.search(r"simd.*(avx512|avx2|baseline|sse|neon)", report, re.IGNORECASE)
-    assert re.search(r"^CUDA +(not built in: \S|\d+\.\d+, for \d)", report, re.MULTILINE)
-    assert sys.version.split()[0] in report
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run(["gcc", "-shared", "-fPIC", source, "-o", library], check=True)
+    text = report(LD_LIBRARY_PATH=str(tmp_path))
+    assert re.search(
+        rf"^GPU +no: RoIAlign's GPU kernels need an NVIDIA driver for CUDA {build_info.CUDA} or "
+        r"later, and this one is for CUDA 10.2: update the driver$",
+        text,
+        re.MULTILINE,
+    ), text
+
+
+def test_report_without_a_driver():
+    if build_info.CUDA is None:
+        pytest.skip("the library has no CUDA kernels")
+    if tf.config.list_physical_devices("GPU") or shutil.which("nvidia-smi"):
+        pytest.skip("there is a driver")
+    assert "GPU kernels need an NVIDIA driver, and there is none" in report()
 
 
 def test_library_needs_no_cuda():

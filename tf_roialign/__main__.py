@@ -9,6 +9,7 @@ from tf_roialign.library import (
     build_info,
     built_for,
     cuda_kernels,
+    gpu_problem,
     library_path,
     simd_level,
     xla_problem,
@@ -27,6 +28,7 @@ def main() -> None:
         "compiler": build_info.COMPILER,
         "SIMD level": simd_level(),
         "CUDA": cuda_kernels(),
+        "GPU": "no: " + problem if (problem := gpu_problem()) else "yes",
         "XLA": "no: " + xla_problem if xla_problem else "yes",
         "library": library_path(),
     }

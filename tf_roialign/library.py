@@ -94,6 +94,15 @@ def cuda_kernels() -> str:
     return f"{build_info.CUDA}, for {', '.join(names)} and later"
 
 
+def gpu_problem() -> str | None:
+    """Returns why the CUDA kernels cannot run on the GPUs of this machine; None if they can."""
+    if build_info.CUDA is None:
+        return "there are no CUDA kernels"
+    function = ctypes.CDLL(library_path()).TfRoialignCudaProblem
+    function.restype = ctypes.c_char_p
+    return function().decode() or None
+
+
 def _minor_version(version: str) -> str:
     return ".".join(version.split(".")[:2])
 

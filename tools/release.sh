@@ -36,6 +36,13 @@ if [ ! -e "$tools/.done" ] || [ tools/requirements-release.txt -nt "$tools/.done
 fi
 
 rm -rf build/lib* build/bdist* dist
+if [ -z "${TF_ROIALIGN_CUDA:-}" ]; then
+  if tools/setup_cuda_11.sh; then
+    export TF_ROIALIGN_CUDA=$PWD/.venv-release/cuda
+  else
+    say "CUDA 11.8 cannot be had here: the kernels of this wheel will want a newer driver."
+  fi
+fi
 tools/setup_cuda.sh
 TF_ROIALIGN_OTHER_PYTHONS=$(IFS=:; echo "${pythons[*]:-}") \
   .venv/bin/python -W "ignore:setup.py install" setup.py --quiet bdist_wheel --dist-dir build/wheel

@@ -6,9 +6,9 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <string>
 
 #include "cc/core/base/status.h"
+#include "cc/core/cuda/driver.h"
 #include "cc/core/cuda/roi_align_cuda.h"
 #include "cc/core/cuda/tuning.h"
 
@@ -37,9 +37,7 @@ class CudaDevice {
                   static_cast<cudaStream_t>(context_.stream)>>>(kernel);
       const cudaError_t error = cudaGetLastError();
       if (error != cudaSuccess) {
-        return Status::Internal(
-            std::string("CUDA could not launch a RoIAlign kernel: ") +
-            cudaGetErrorString(error));
+        return Status::Internal(CudaErrorText(error));
       }
     }
     return {};

@@ -21,6 +21,14 @@ apt_install() {  # DEBIAN_PACKAGE...
     </dev/null >/dev/null
 }
 
+# Whether there is such a package to install, or installed; on a machine without apt, as if.
+apt_knows() {  # DEBIAN_PACKAGE
+  command -v apt-cache >/dev/null || return 0
+  ! apt-cache show "$1" >/dev/null 2>&1 || return 0
+  [ "$(id -u)" != 0 ] || apt-get update -qq >/dev/null || true
+  apt-cache show "$1" >/dev/null 2>&1
+}
+
 # pip install into .venv: with pip's progress bars on a terminal, elsewhere with a line
 # for each large file.
 pip_install() {  # PIP_ARGUMENT...

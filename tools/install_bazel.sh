@@ -32,6 +32,10 @@ ln -sf "$bazelisk" .venv/bin/bazelisk
 # Bazelisk asked for its Bazel's version downloads that Bazel.
 say "Looking for Bazel $(cat .bazelversion)."
 if ! version=$(timeout 300 "$bazelisk" --version 2>/dev/null); then
+  # Ubuntu 22.04, for one, has Bazel 3.5, without the rules.
+  apt_knows bazel-rules-proto ||
+    die "It cannot be downloaded, and this system has no packages of Bazel 4 to take its place:" \
+      "let bazelisk reach its downloads, or name a mirror of them in BAZELISK_BASE_URL."
   say "It cannot be downloaded: using Debian's Bazel."
   # shellcheck disable=SC2046
   apt_install $(missing_debian_bazel)

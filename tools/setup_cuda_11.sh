@@ -33,7 +33,7 @@ extract nvidia-cuda-dev './usr/include/*' '*/libcudart_static.a'
 mkdir -p "$cuda"/{bin,include,lib64,nvvm/libdevice}
 programs=$work/files/usr/lib/nvidia-cuda-toolkit
 cp -r "$programs"/bin/{crt,cicc,nvcc} "$cuda/bin"
-cp "$work"/files/usr/bin/{bin2c,cudafe++,fatbinary,nvlink,ptxas} "$cuda/bin"
+cp "$work"/files/usr/bin/{bin2c,cudafe++,cuobjdump,fatbinary,nvlink,ptxas} "$cuda/bin"
 cp "$programs"/libdevice/* "$cuda/nvvm/libdevice"
 cp -r "$work"/files/usr/include/. "$cuda/include"
 cp "$work"/files/usr/lib/*/libcudart_static.a "$cuda/lib64"

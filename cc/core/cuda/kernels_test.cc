@@ -168,7 +168,9 @@ const ThreadOrder kOrders[] = {
 #if defined(__SANITIZE_ADDRESS__)
 // Ten times as slow.
 const ThreadOrder kMapsOrders[] = {ThreadOrder::kShuffled};
+constexpr int kManyBoxes = cuda::kBlockThreads + 12;
 #else
+constexpr int kManyBoxes = 300;
 const auto& kMapsOrders = kOrders;
 #endif
 
@@ -475,7 +477,7 @@ TEST(CudaBoxes, ManyOnOnePixel) {
       call.width = 11;
       std::mt19937 random(5);
       std::uniform_real_distribution<double> unit(0, 1);
-      for (int k = 0; k < 300; ++k) {
+      for (int k = 0; k < kManyBoxes; ++k) {
         const double x = 4 + unit(random), y = 4 + unit(random);
         call.AddBox(double(random() % batch), x, y, x + unit(random),
                     y + unit(random));

@@ -28,7 +28,7 @@ for minor in "${minors[@]}"; do
   [ "$minor" != "${minors[0]}" ] || [ "${#minors[@]}" = 1 ] || keras=("keras==$OLDEST_KERAS")
   "$minor/bin/pip" install --quiet "$wheel[cpu]" "tensorflow-cpu==$minor.*" "${keras[@]}" pytest
   "$minor/bin/python" exchange_saved_models.py write "$minor.saved"
-  "$minor/bin/python" -m pytest -p no:cacheprovider $(printf 'tests/test_%s.py ' "${tests[@]}")
+  "$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider $(printf 'tests/test_%s.py ' "${tests[@]}")
 done
 for written in *.saved; do
   for minor in "${minors[@]}"; do

@@ -10,6 +10,13 @@ cuda=$PWD/.venv-release/cuda
 [ ! -e "$cuda/.done" ] || exit 0
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$keyring" ] || die "There is no $keyring: install Debian's debian-archive-keyring."
+# The archive, or the mirror, that this machine has Debian's packages from. apt names only those
+# whose lists it has.
+find_archive() {
+  apt-get indextargets --format '$(REPO_URI)' | grep -m 1 '/debian/*$'
+}
+archive=$(find_archive || { apt-get update -qq >/dev/null && find_archive; }) ||
+  die "apt has no Debian archive among its sources."
 command -v g++-11 >/dev/null || apt_install g++-11
 
 say "Getting CUDA 11.8 out of Debian's packages (860 MB)."
@@ -18,7 +25,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/files"
-echo "deb [signed-by=$keyring] http://deb.debian.org/debian bookworm non-free" >"$work/sources.list"
+echo "deb [signed-by=$keyring] $archive bookworm non-free" >"$work/sources.list"
 apt=(apt-get -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=-
   -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
 "${apt[@]}" update

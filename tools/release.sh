@@ -35,7 +35,7 @@ if [ ! -e "$tools/.done" ] || [ tools/requirements-release.txt -nt "$tools/.done
   touch "$tools/.done"
 fi
 
-rm -rf build/lib* build/bdist* dist
+rm -rf build/lib* build/bdist* build/wheel dist
 if [ -z "${TF_ROIALIGN_CUDA:-}" ]; then
   if tools/setup_cuda_11.sh; then
     export TF_ROIALIGN_CUDA=$PWD/.venv-release/cuda

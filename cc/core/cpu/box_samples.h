@@ -24,6 +24,7 @@ class AxisSamples {
   void Build(const AxisOnMap<B, int64_t>& box) {
     begin_.assign(1, 0);
     samples_.clear();
+    most_ = 0;
     for (int64_t p = 0; p < box.pooled; ++p) {
       MaxSamples<B, int64_t> of_bin(box, p);
       MaxSample<B> sample;
@@ -31,23 +32,21 @@ class AxisSamples {
         samples_.push_back(WeighSample<W>(box, p, sample));
       }
       begin_.push_back(static_cast<int64_t>(samples_.size()));
+      most_ = std::max(most_, begin_[p + 1] - begin_[p]);
     }
   }
 
   // Of one bin.
-  int64_t most() const {
-    int64_t most = 0;
-    for (size_t p = 1; p < begin_.size(); ++p) {
-      most = std::max(most, begin_[p] - begin_[p - 1]);
-    }
-    return most;
-  }
+  int64_t most() const { return most_; }
 
-  SamplesView<W> view() const { return {begin_.data(), samples_.data()}; }
+  SamplesView<W> view() const {
+    return {begin_.data(), samples_.data(), most_};
+  }
 
  private:
   std::vector<int64_t> begin_;
   std::vector<AxisSample<W, int64_t>> samples_;
+  int64_t most_ = 0;
 };
 
 template <typename W>
@@ -63,7 +62,7 @@ class BoxSamplesBuilder {
   }
 
   BoxSamples<W> view() const {
-    return {pooled_.height, pooled_.width, x_.most(), y_.view(), x_.view()};
+    return {pooled_.height, pooled_.width, y_.view(), x_.view()};
   }
 
   // Of one bin.

@@ -224,12 +224,34 @@ void ExpectNear(double got, double expected, double tolerance, int64_t at) {
 }
 
 template <typename T, typename B>
-void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
+std::vector<T> ForwardOnCpu(const Call<T, B>& call) {
   const CpuInputs<T, B> cpu(call);
-  std::vector<T> expected(call.grad_output.size());
+  std::vector<T> output(call.grad_output.size());
   ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
                            cpu.boxes, FeatureMaps<const T>(call.map()),
-                           expected.data()));
+                           output.data()));
+  return output;
+}
+
+template <typename T, typename B>
+std::vector<T> FeatureGradOnCpu(const Call<T, B>& call,
+                                const std::vector<T>& grad_output) {
+  const CpuInputs<T, B> cpu(call);
+  std::vector<T> grad(call.features.size());
+  ExpectOk(call.params.mode == Mode::kMax
+               ? RoiAlignMaxFeatureGrad(
+                     CpuContext{Serial}, call.params, call.sizes, cpu.boxes,
+                     FeatureMaps<const T>(call.map()), grad_output.data(),
+                     FeatureMaps<T>(call.map_of(&grad)))
+               : RoiAlignFeatureGrad(CpuContext{Serial}, call.params,
+                                     call.sizes, cpu.boxes, grad_output.data(),
+                                     FeatureMaps<T>(call.map_of(&grad))));
+  return grad;
+}
+
+template <typename T, typename B>
+void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
+  const std::vector<T> expected = ForwardOnCpu(call);
   for (size_t i = 0; i < expected.size(); ++i) {
     ExpectNear(ToDouble(got[i]), ToDouble(expected[i]), CudaTolerance<T>(), i);
     if (testing::Test::HasFatalFailure()) return;
@@ -238,24 +260,11 @@ void ExpectForwardIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
 
 template <typename T, typename B>
 void ExpectFeatureGradIsCpu(const Call<T, B>& call, const std::vector<T>& got) {
-  const auto on_cpu = [&](const std::vector<T>& grad_output) {
-    const CpuInputs<T, B> cpu(call);
-    std::vector<T> grad(call.features.size());
-    ExpectOk(call.params.mode == Mode::kMax
-                 ? RoiAlignMaxFeatureGrad(
-                       CpuContext{Serial}, call.params, call.sizes, cpu.boxes,
-                       FeatureMaps<const T>(call.map()), grad_output.data(),
-                       FeatureMaps<T>(call.map_of(&grad)))
-                 : RoiAlignFeatureGrad(
-                       CpuContext{Serial}, call.params, call.sizes, cpu.boxes,
-                       grad_output.data(), FeatureMaps<T>(call.map_of(&grad))));
-    return grad;
-  };
-  const std::vector<T> expected = on_cpu(call.grad_output);
+  const std::vector<T> expected = FeatureGradOnCpu(call, call.grad_output);
   // Weights are not negative: this sums the magnitudes of what is added.
   std::vector<T> magnitude = call.grad_output;
   for (T& value : magnitude) value = FromDouble<T>(std::abs(ToDouble(value)));
-  const std::vector<T> scale = on_cpu(magnitude);
+  const std::vector<T> scale = FeatureGradOnCpu(call, magnitude);
   for (size_t i = 0; i < expected.size(); ++i) {
     ExpectNear(ToDouble(got[i]), ToDouble(expected[i]),
                CudaTolerance<T>() * (1 + ToDouble(scale[i])), i);
@@ -584,20 +593,13 @@ TEST(CudaFeatures, InfinityTouchesWhatItTouchesOnCpu) {
       for (float& value : call.grad_output) {
         if (random() % 400 == 0) value = INFINITY;
       }
-      const CpuInputs<float, float> cpu(call);
-      std::vector<float> expected(call.grad_output.size());
-      ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
-                               cpu.boxes, FeatureMaps<const float>(call.map()),
-                               expected.data()));
+      const std::vector<float> expected = ForwardOnCpu(call);
       const auto got = Forward(call, ThreadOrder::kAscending);
       for (size_t i = 0; i < got.size(); ++i) {
         ASSERT_EQ(std::isfinite(got[i]), std::isfinite(expected[i])) << i;
         ASSERT_EQ(std::isinf(got[i]), std::isinf(expected[i])) << i;
       }
-      std::vector<float> grad(call.features.size());
-      ExpectOk(RoiAlignFeatureGrad(CpuContext{Serial}, call.params, call.sizes,
-                                   cpu.boxes, call.grad_output.data(),
-                                   FeatureMaps<float>(call.map_of(&grad))));
+      const auto grad = FeatureGradOnCpu(call, call.grad_output);
       const auto got_grad = FeatureGrad(call, ThreadOrder::kAscending);
       for (size_t i = 0; i < grad.size(); ++i) {
         ASSERT_EQ(std::isfinite(got_grad[i]), std::isfinite(grad[i])) << i;
@@ -622,11 +624,7 @@ TEST(CudaMax, ChoosesAsOnCpu) {
         if (random() % 20 == 0) value = NAN;
         if (random() % 20 == 0) value = -INFINITY;
       }
-      const CpuInputs<float, float> cpu(call);
-      std::vector<float> expected(call.grad_output.size());
-      ExpectOk(RoiAlignForward(CpuContext{Serial}, call.params, call.sizes,
-                               cpu.boxes, FeatureMaps<const float>(call.map()),
-                               expected.data()));
+      const std::vector<float> expected = ForwardOnCpu(call);
       const auto got = Forward(call, ThreadOrder::kAscending);
       for (size_t i = 0; i < got.size(); ++i) {
         if (std::isfinite(expected[i])) {

@@ -115,7 +115,7 @@ TF_ROIALIGN_INLINE auto IsLarger(V value, V largest) {
 template <typename W>
 TF_ROIALIGN_INLINE int32_t NumberOf(const BoxSamples<W>& samples, int64_t i,
                                     int64_t j) {
-  return static_cast<int32_t>(i * samples.number_stride + j);
+  return static_cast<int32_t>(i * samples.x.most + j);
 }
 
 // Calls take(number, y, x, values) for the samples of a bin, in their order.

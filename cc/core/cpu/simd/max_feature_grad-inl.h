@@ -269,15 +269,6 @@ TF_ROIALIGN_INLINE void AddMaxBin(
   });
 }
 
-template <typename W>
-int64_t MostSamples(const SamplesView<W>& samples, int64_t pooled) {
-  int64_t most = 0;
-  for (int64_t p = 0; p < pooled; ++p) {
-    most = std::max<int64_t>(most, samples.begin[p + 1] - samples.begin[p]);
-  }
-  return most;
-}
-
 template <typename T, typename Number>
 void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
                     const T* grad_output, const Number* winners,
@@ -288,8 +279,7 @@ void MaxFeatureGrad(const BoxSamples<Accumulator<T>>& samples, const Tile& tile,
   const MaxUpstream<T, Number> call = {
       samples, tile, grad_output, winners, channels, row_stride, map};
   const int64_t height = samples.pooled_height, width = samples.pooled_width;
-  const int64_t down = MostSamples(samples.y, height);
-  const int64_t across = samples.number_stride;
+  const int64_t down = samples.y.most, across = samples.x.most;
   if (!kHasPermute<W, kLanes> || down > kAxisSamples || across > kAxisSamples ||
       down * across > kLanes) {
     for (int64_t p = 0; p < height; ++p) {

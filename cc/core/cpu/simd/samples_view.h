@@ -14,15 +14,14 @@ template <typename W>
 struct SamplesView {
   const int64_t* begin;
   const AxisSample<W, int64_t>* samples;
+  int64_t most;  // of one bin
 };
 
+// Sample i along y and j along x is number i * x.most + j of its bin.
 template <typename W>
 struct BoxSamples {
   int64_t pooled_height;
   int64_t pooled_width;
-  // The most samples that a bin has along x: sample i along y and j along x is
-  // number i * number_stride + j of its bin.
-  int64_t number_stride;
   SamplesView<W> y;
   SamplesView<W> x;
 };

@@ -17,6 +17,7 @@ from tf_roialign.checks import check_boxes
 from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
+from tf_roialign.memory import KeptMemory, kept_memory, limit_kept_memory
 from tf_roialign.multiscale import multiscale_roi_align, quantized_multiscale_roi_align
 from tf_roialign.multiscale_layer import MultiScaleRoIAlign
 from tf_roialign.quantized import quantized_roi_align
@@ -26,13 +27,16 @@ from tf_roialign.version import __version__
 __all__ = [
     "BoxModel",
     "BoxTraining",
+    "KeptMemory",
     "MultiScaleRoIAlign",
     "RoIAlign",
     "__version__",
     "check_boxes",
     "export_saved_model",
     "flatten_boxes",
+    "kept_memory",
     "library_path",
+    "limit_kept_memory",
     "multiscale_roi_align",
     "quantized_multiscale_roi_align",
     "quantized_roi_align",

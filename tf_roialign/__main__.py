@@ -14,6 +14,7 @@ from tf_roialign.library import (
     simd_level,
     xla_problem,
 )
+from tf_roialign.memory import kept_memory
 from tf_roialign.version import __version__
 
 
@@ -27,6 +28,7 @@ def main() -> None:
         "platform": platform.platform(),
         "compiler": build_info.COMPILER,
         "SIMD level": simd_level(),
+        "kept memory": f"at most {kept_memory().limit / 2**20:g} MB",
         "CUDA": cuda_kernels(),
         "GPU": "no: " + problem if (problem := gpu_problem()) else "yes",
         "XLA": "no: " + xla_problem if xla_problem else "yes",

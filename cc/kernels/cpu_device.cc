@@ -1,17 +1,77 @@
 #include "cc/kernels/cpu_device.h"
 
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <new>
+#include <string>
 
+#include "cc/core/cpu/buffer_pool.h"
 #include "cc/core/cpu/huge_pages.h"
+#include "tensorflow/core/framework/allocator.h"
 #include "tensorflow/core/framework/device_base.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_roialign {
 
-void CpuDevice::Prepare(const tensorflow::Tensor& output) {
-  AdviseHugePages(output.data(), output.TotalBytes());
+namespace {
+
+// The core's pool for TensorFlow's tensors.
+class PoolAllocator : public tensorflow::Allocator {
+ public:
+  // Never destroyed, as the pool.
+  static PoolAllocator* Instance() {
+    static auto* const allocator = new PoolAllocator;
+    return allocator;
+  }
+
+  std::string Name() override { return "tf_roialign"; }
+  void* AllocateRaw(size_t, size_t bytes) override {
+    static_assert(BufferPool::kAlignment >= kAllocatorAlignment, "");
+    return pool_.Allocate(bytes);
+  }
+  void DeallocateRaw(void* data) override { pool_.Free(data); }
+  tensorflow::AllocatorMemoryType GetMemoryType() const override {
+    return tensorflow::AllocatorMemoryType::kHostPageable;
+  }
+
+ private:
+  BufferPool& pool_ = BufferPool::Instance();
+};
+
+// Not pinned memory, and not an allocator that keeps buffers itself, such as
+// that of TF_CPU_ALLOCATOR_USE_BFC=1.
+bool IsOfTheCLibrary(tensorflow::Allocator* allocator) {
+  return allocator->Name() == "cpu";
+}
+
+}  // namespace
+
+absl::Status CpuDevice::AllocateOutput(tensorflow::OpKernelContext* context,
+                                       int index,
+                                       const tensorflow::TensorShape& shape,
+                                       void** data) {
+  const tensorflow::DataType dtype = context->expected_output_dtype(index);
+  const double bytes =
+      double(shape.num_elements()) * tensorflow::DataTypeSize(dtype);
+  if (bytes >= double(BufferPool::kLeastBytes) &&
+      IsOfTheCLibrary(
+          context->get_allocator(context->output_alloc_attr(index)))) {
+    const tensorflow::Tensor output(PoolAllocator::Instance(), dtype, shape);
+    if (output.IsInitialized()) {
+      context->set_output(index, output);
+      *data = output.data();
+      return absl::OkStatus();
+    }
+    // TensorFlow's own allocator has the words for the error.
+  }
+  tensorflow::Tensor* output = nullptr;
+  TF_RETURN_IF_ERROR(context->allocate_output(index, shape, &output));
+  AdviseHugePages(output->data(), output->TotalBytes());
+  *data = output->data();
+  return absl::OkStatus();
 }
 
 CpuDevice::CpuDevice(tensorflow::OpKernelContext* context) {

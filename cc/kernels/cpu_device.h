@@ -3,10 +3,11 @@
 #ifndef TF_ROIALIGN_CC_KERNELS_CPU_DEVICE_H_
 #define TF_ROIALIGN_CC_KERNELS_CPU_DEVICE_H_
 
+#include "absl/status/status.h"
 #include "cc/core/base/parallel.h"
 #include "cc/core/cpu/context.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
 
 namespace tf_roialign {
@@ -16,7 +17,12 @@ class CpuDevice {
  public:
   static const char* Type() { return tensorflow::DEVICE_CPU; }
 
-  static void Prepare(const tensorflow::Tensor& output);
+  // Large outputs get memory that a former one has left (buffer_pool.h), if the
+  // device's allocator is the C library's.
+  static absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                                     int index,
+                                     const tensorflow::TensorShape& shape,
+                                     void** data);
 
   explicit CpuDevice(tensorflow::OpKernelContext* context);
 

@@ -9,6 +9,16 @@
 
 namespace tf_roialign {
 
+absl::Status CudaDevice::AllocateOutput(tensorflow::OpKernelContext* context,
+                                        int index,
+                                        const tensorflow::TensorShape& shape,
+                                        void** data) {
+  tensorflow::Tensor* output = nullptr;
+  TF_RETURN_IF_ERROR(context->allocate_output(index, shape, &output));
+  *data = output->data();
+  return absl::OkStatus();
+}
+
 CudaContext CudaDevice::core() {
   void* stream = context_->op_device_context()
                      ->stream()

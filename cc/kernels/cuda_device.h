@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "cc/core/cuda/roi_align_cuda.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
 
 namespace tf_roialign {
@@ -21,7 +23,10 @@ class CudaDevice {
  public:
   static const char* Type() { return tensorflow::DEVICE_GPU; }
 
-  static void Prepare(const tensorflow::Tensor&) {}
+  static absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                                     int index,
+                                     const tensorflow::TensorShape& shape,
+                                     void** data);
 
   explicit CudaDevice(tensorflow::OpKernelContext* context)
       : context_(context) {}

@@ -3,11 +3,26 @@
 #include <cstdint>
 
 #include "cc/core/call/level_rule.h"
+#include "cc/core/cpu/buffer_pool.h"
 #include "cc/core/cpu/simd/level.h"
 
 extern "C" __attribute__((visibility("default"))) const char*
 TfRoialignSimdLevel() {
   return tf_roialign::SimdLevelName(tf_roialign::CurrentSimdLevel());
+}
+
+// Of the process's BufferPool: bytes in use, waiting, and the limit.
+extern "C" __attribute__((visibility("default"))) void TfRoialignKeptMemory(
+    int64_t usage[3]) {
+  const auto now = tf_roialign::BufferPool::Instance().usage();
+  usage[0] = now.in_use;
+  usage[1] = now.waiting;
+  usage[2] = now.limit;
+}
+
+extern "C" __attribute__((visibility("default"))) void
+TfRoialignLimitKeptMemory(int64_t limit) {
+  tf_roialign::BufferPool::Instance().SetLimit(limit);
 }
 
 // A LevelRule, for exporters. `scales`: [maps, 2], (y, x); least_areas and maps

@@ -2,7 +2,7 @@
 
 #include "cc/ops/attributes.h"
 #include "cc/ops/convert.h"
-#include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/framework/tensor.h"
 
 namespace tf_roialign {
 
@@ -53,10 +53,8 @@ absl::Status RoiAlignOpBase::Allocate(tensorflow::OpKernelContext* context,
     tensorflow::TensorShape of_output;
     TF_RETURN_IF_ERROR(tensorflow::TensorShape::BuildTensorShape(
         absl::MakeConstSpan(shape.dims, shape.rank), &of_output));
-    Tensor* output = nullptr;
-    TF_RETURN_IF_ERROR(context->allocate_output(m, of_output, &output));
-    Prepare(*output);
-    call->outputs.data[m] = output->data();
+    TF_RETURN_IF_ERROR(
+        AllocateOutput(context, m, of_output, &call->outputs.data[m]));
   }
   return absl::OkStatus();
 }

@@ -10,7 +10,7 @@
 #include "cc/core/call/signature.h"
 #include "cc/core/run_op.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 
 namespace tf_roialign {
 
@@ -27,8 +27,10 @@ class RoiAlignOpBase : public tensorflow::OpKernel {
     OutputData outputs;
   };
 
-  // Once the memory of an output is there.
-  virtual void Prepare(const tensorflow::Tensor& output) const = 0;
+  virtual absl::Status AllocateOutput(tensorflow::OpKernelContext* context,
+                                      int index,
+                                      const tensorflow::TensorShape& shape,
+                                      void** data) const = 0;
 
   virtual absl::Status Run(const Call& call,
                            tensorflow::OpKernelContext* context) = 0;

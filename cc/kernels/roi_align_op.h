@@ -11,6 +11,7 @@
 #include "cc/ops/convert.h"
 #include "tensorflow/core/framework/kernel_def_builder.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 
 namespace tf_roialign {
 
@@ -24,8 +25,10 @@ class RoiAlignOp : public RoiAlignOpBase {
       : RoiAlignOpBase(InfoOf(kOp, kMaps), context) {}
 
  protected:
-  void Prepare(const tensorflow::Tensor& output) const override {
-    Device::Prepare(output);
+  absl::Status AllocateOutput(tensorflow::OpKernelContext* context, int index,
+                              const tensorflow::TensorShape& shape,
+                              void** data) const override {
+    return Device::AllocateOutput(context, index, shape, data);
   }
   absl::Status Run(const Call& call,
                    tensorflow::OpKernelContext* context) override {

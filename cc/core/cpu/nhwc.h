@@ -16,6 +16,7 @@
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/context.h"
 #include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/cpu/sweep.h"
 #include "cc/core/cpu/tap_table.h"
 #include "cc/core/cpu/tiling.h"
 #include "cc/core/cpu/tuning.h"
@@ -56,6 +57,9 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
       schedule.shares(), UnitCost(schedule.share_cost()),
       [&](int64_t begin, int64_t end) {
         BoxPooler<T> pooler(params);
+        Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
+                                          channels);
+        BoxTapsBuilder<W> builder;
         for (auto* entry = schedule.share_begin(begin);
              entry != schedule.share_begin(end); ++entry) {
           T* out = output + entry->box * box_stride;
@@ -66,11 +70,20 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
               MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          pooler.Forward(
-              kernels, map, axes, ImageOfMap(map, entry->image, channels),
-              map.width * channels, channels,
-              fillers.quantization.OfBins(SamplesPerBin<W>(axes)), stream, out);
+          const T* image = ImageOfMap(map, entry->image, channels);
+          const int64_t row_stride = map.width * channels;
+          const Requantization<W> to_codes =
+              fillers.quantization.OfBins(SamplesPerBin<W>(axes));
+          if (SweepPays<T>(params, entry->rows, entry->columns, channels)) {
+            const BoxTaps<W> taps =
+                builder.template BuildFor<T>(params, map, axes);
+            sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
+          } else {
+            pooler.Forward(kernels, map, axes, image, row_stride, channels,
+                           to_codes, stream, out);
+          }
         }
+        sweep.Run();
         if (stream) kernels.stream_fence();
       });
 }
@@ -209,6 +222,7 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
                  const FeatureMaps<const T>& maps, const T* grad_output,
                  std::vector<double>* grads) {
+  using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const BoxSchedule schedule(params, sizes, maps, boxes);
   const int64_t channels = sizes.channels;
@@ -218,17 +232,27 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
       schedule.shares(), UnitCost(kGradCost * schedule.share_cost()),
       [&](int64_t begin, int64_t end) {
         BoxPooler<T> pooler(params);
+        Sweep<T, BoxGradVisitor<T>> sweep({kernels, channels}, channels);
+        BoxTapsBuilder<W> builder;
         for (auto* entry = schedule.share_begin(begin);
              entry != schedule.share_begin(end); ++entry) {
           if (!entry->finite) continue;
           const FeatureMap<const T>& map = maps[entry->map];
           const BoxAxes<B> axes =
               MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          pooler.BoxGrad(
-              kernels, map, axes, grad_output + entry->box * box_stride,
-              ImageOfMap(map, entry->image, channels), map.width * channels,
-              channels, &(*grads)[entry->box * kCoordinates]);
+          const T* upstream = grad_output + entry->box * box_stride;
+          const T* image = ImageOfMap(map, entry->image, channels);
+          const int64_t row_stride = map.width * channels;
+          double* grad = &(*grads)[entry->box * kCoordinates];
+          if (SweepPays<T>(params, entry->rows, entry->columns, channels)) {
+            const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
+            sweep.Add(image, row_stride, taps, &builder, {upstream, grad});
+          } else {
+            pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
+                           channels, grad);
+          }
         }
+        sweep.Run();
       });
 }
 

@@ -69,6 +69,23 @@ constexpr int64_t kBlocksPerThread = 4;
 // What is prefetched beyond half a first cache would be gone again: W4's
 // forward 20 to 26 ms.
 constexpr int64_t kPrefetchBytes = 24 * 1024;
+// Pixels that all blocks of channels go through before the next ones.
+constexpr int64_t kGroupBytes = 16 * 1024;
+constexpr int64_t kBoxGradGroupBytes = 64 * 1024;
+// Channels of the box gradient at a time.
+constexpr int64_t kBoxGradChannels = 256;
+// Channels whose sums wait in the first cache meanwhile.
+constexpr int64_t kMaxKeptChannels = 1024;
+// A window that does not stay in the second cache until the next box reads it
+// again.
+constexpr int64_t kSweptWindowBytes = 256 * 1024;
+// Taps of a bin along x that make it worth while to load and store its sums.
+constexpr int64_t kSweptTaps = 4;
+// What the boxes of a sweep and the rows of the map in hand have of the second
+// cache.
+constexpr int64_t kSweepBytes = 512 * 1024;
+// Channels of a sweep.
+constexpr int64_t kSweepChannels = 64;
 // Columns that the separable forward sums, so that a row of sums stays in the
 // first cache. Unmeasured.
 constexpr int64_t kMaxSummedColumns = 24;

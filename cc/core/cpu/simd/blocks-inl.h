@@ -92,6 +92,22 @@ TF_ROIALIGN_INLINE void KeepSums(const BlockSums<B>& sums, typename B::V* to) {
   for (int v = 0; v < B::vectors; ++v) to[v] = sums[v];
 }
 
+// The same in memory that is aligned to registers only as far as `to` is.
+template <typename B, typename W>
+TF_ROIALIGN_INLINE void LoadKept(const W* from, BlockSums<B>& sums) {
+#pragma GCC unroll 16
+  for (int v = 0; v < B::vectors; ++v) {
+    sums[v] = LoadBits<typename B::V>(from + v * B::lanes);
+  }
+}
+template <typename B, typename W>
+TF_ROIALIGN_INLINE void StoreKept(const BlockSums<B>& sums, W* to) {
+#pragma GCC unroll 16
+  for (int v = 0; v < B::vectors; ++v) {
+    StoreBits<false>(sums[v], to + v * B::lanes);
+  }
+}
+
 template <typename B, typename W>
 TF_ROIALIGN_INLINE void SubtractFromBlock(W value, BlockSums<B>& sums) {
 #pragma GCC unroll 16
@@ -146,6 +162,12 @@ TF_ROIALIGN_INLINE void StoreBins(
     for (int v = 0; v < B::vectors; ++v) {
       StoreBits<kStream>(B::L::FromSums(sums[v], to_codes), to + v * kLanes);
     }
+  }
+}
+
+TF_ROIALIGN_INLINE void PrefetchBytes(const void* pixel, int64_t bytes) {
+  for (int64_t b = 0; b < bytes; b += 64) {
+    __builtin_prefetch(static_cast<const char*>(pixel) + b);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "cc/core/base/span.h"
 #include "cc/core/cpu/simd/blocks-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
+#include "cc/core/cpu/simd/tap_groups-inl.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
 #include "cc/core/cpu/tuning.h"
 #include "cc/core/dtypes/quantization.h"
@@ -36,9 +37,55 @@ TF_ROIALIGN_INLINE Span RowsToPrefetch(const BoxTaps<W>& taps, int64_t p,
   return rows;
 }
 
-// kCodes: the pixels are codes, or hold them as T = float or double, and the
-// zero point is taken off the sums. It counts as often as a code does: samples
-// outside the map count in neither.
+// Sums of a bin that wait for its next group of taps: [channels], and of codes
+// the weights behind them. They count as often as a code does: samples outside
+// the map count in neither.
+template <typename W>
+struct KeptBin {
+  W* sums;
+  W* weights;
+};
+
+// Adds taps to a bin; the last ones store it. kCodes: the pixels are codes, or
+// hold them as T = float or double, and the zero point is taken off the sums.
+template <typename T, bool kStream, bool kCodes>
+TF_ROIALIGN_INLINE void AddGroup(const BoxTaps<Accumulator<T>>& taps,
+                                 const Span& rows, const Span& columns,
+                                 bool is_first, bool is_last, const T* image,
+                                 int64_t row_stride, int64_t channels,
+                                 int64_t count,
+                                 const Requantization<Accumulator<T>>& to_codes,
+                                 const KeptBin<Accumulator<T>>& kept, T* bin) {
+  using W = Accumulator<T>;
+  const TapsView<W>& y = taps.y;
+  const TapsView<W>& x = taps.x;
+  [[maybe_unused]] const W weights_before =
+      kCodes && !is_first ? *kept.weights : W(0);
+  ForEachBlock<T>(count, [&](auto block, int64_t c) {
+    using B = decltype(block);
+    typename B::V sums[B::vectors] = {};
+    [[maybe_unused]] W weights = weights_before;
+    if (!is_first) LoadKept<B>(kept.sums + c, sums);
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      const T* row = image + y.pixel[i] * row_stride + c;
+      for (int64_t j = columns.begin; j < columns.end; ++j) {
+        const T* pixel = row + x.pixel[j] * channels;
+        const W weight = y.weight[i] * x.weight[j];
+        if constexpr (kCodes) weights += weight;
+        AddBlock<B>(weight, pixel, sums);
+      }
+    }
+    if (!is_last) {
+      StoreKept<B>(sums, kept.sums + c);
+      if constexpr (kCodes) *kept.weights = weights;
+      return;
+    }
+    [[maybe_unused]] const W of_zero = to_codes.zero * weights;
+    if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
+    StoreBins<B, kStream>(sums, to_codes, bin + c);
+  });
+}
+
 template <typename T, bool kStream, bool kCodes>
 void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
                  int64_t row_stride, int64_t channels,
@@ -48,42 +95,59 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
   const TapsView<W>& x = taps.x;
   // A copy, which stores of codes cannot be taken to change.
   const Requantization<W> to_codes = rule;
-  // Blocks outermost: a block's window stays in cache from bin to bin.
-  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    using V = typename B::V;
-    T* bin = output + c;
+  alignas(kRegisterBytes) W sums[kMaxKeptChannels];
+  W weights = 0;
+  for (int64_t first = 0; first < channels; first += kMaxKeptChannels) {
+    const int64_t count = channels - first < kMaxKeptChannels
+                              ? channels - first
+                              : kMaxKeptChannels;
+    const int64_t pixel_bytes = count * int64_t(sizeof(T));
+    const int64_t group = TapsOfGroup<T>(count, kGroupBytes);
+    T* bin = output + first;
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
-      const Span ahead =
-          RowsToPrefetch(taps, p, B::lanes * B::vectors * sizeof(T));
+      const Span ahead = RowsToPrefetch(taps, p, pixel_bytes);
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
-        V sums[B::vectors] = {};
-        [[maybe_unused]] W weights = 0;
         if (ahead.begin < ahead.end) {
           const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
           for (int64_t i = ahead.begin; i < ahead.end; ++i) {
-            const T* row = image + y.pixel[i] * row_stride + c;
+            const T* row = image + y.pixel[i] * row_stride + first;
             for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
               if (x.pixel[j] <= seen) continue;
-              Prefetch<B>(row + x.pixel[j] * channels);
+              PrefetchBytes(row + x.pixel[j] * channels, pixel_bytes);
             }
           }
         }
-        for (int64_t i = y.begin[p]; i < y.begin[p + 1]; ++i) {
-          const T* row = image + y.pixel[i] * row_stride + c;
-          for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-            const T* pixel = row + x.pixel[j] * channels;
-            const W weight = y.weight[i] * x.weight[j];
-            if constexpr (kCodes) weights += weight;
-            AddBlock<B>(weight, pixel, sums);
-          }
-        }
-        [[maybe_unused]] const W of_zero = to_codes.zero * weights;
-        if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
-        StoreBins<B, kStream>(sums, to_codes, bin);
+        TapGroups({y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
+                  group)
+            .ForEach([&](const Span& rows, const Span& columns, bool is_first,
+                         bool is_last) {
+              AddGroup<T, kStream, kCodes>(
+                  taps, rows, columns, is_first, is_last, image + first,
+                  row_stride, channels, count, to_codes, {sums, &weights}, bin);
+            });
       }
     }
-  });
+  }
+}
+
+// Rows of taps of a row of bins: see kernels.h.
+template <typename T, bool kStream, bool kCodes>
+void AddTapRows(const BoxTaps<Accumulator<T>>& taps, int64_t p,
+                const Span& rows, const Pixels<T>& pixels, int64_t channels,
+                const Requantization<Accumulator<T>>& rule,
+                Accumulator<T>* kept, T* bin, int64_t bin_stride) {
+  using W = Accumulator<T>;
+  const TapsView<W>& x = taps.x;
+  const Requantization<W> to_codes = rule;  // as in ForwardBins
+  const bool is_first = rows.begin == taps.y.begin[p];
+  const bool is_last = rows.end == taps.y.begin[p + 1];
+  W* weights = kept + taps.pooled_width * channels;
+  for (int64_t q = 0; q < taps.pooled_width; ++q, bin += bin_stride) {
+    AddGroup<T, kStream, kCodes>(
+        taps, rows, {x.begin[q], x.begin[q + 1]}, is_first, is_last,
+        pixels.origin, pixels.row_stride, pixels.pixel_stride, channels,
+        to_codes, {kept + q * channels, weights + q}, bin);
+  }
 }
 
 // The columns from the first to the last that a box touches.
@@ -174,21 +238,45 @@ void ForwardBox(const BoxTaps<Accumulator<T>>& taps, const T* image,
   }
 }
 
+// Calls run(whether to stream, whether the pixels are codes), as types.
+template <typename T, typename Run>
+TF_ROIALIGN_INLINE void WithKindOfStore(
+    const Requantization<Accumulator<T>>& to_codes, bool stream,
+    const Run& run) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    if (to_codes.zero != 0) {  // codes from NCHW
+      run(std::false_type(), std::true_type());
+      return;
+    }
+  }
+  using Codes = std::bool_constant<kIsCode<T>>;
+  if (stream) {
+    run(std::true_type(), Codes());
+  } else {
+    run(std::false_type(), Codes());
+  }
+}
+
 template <typename T>
 void Forward(const BoxTaps<Accumulator<T>>& taps, const T* image,
              int64_t row_stride, int64_t channels,
              const Requantization<Accumulator<T>>& to_codes, bool stream,
              T* output) {
-  if constexpr (std::is_same_v<T, Accumulator<T>>) {
-    if (to_codes.zero != 0) {  // codes from NCHW
-      ForwardBox<T, false, true>(taps, image, row_stride, channels, to_codes,
-                                 output);
-      return;
-    }
-  }
-  (stream ? ForwardBox<T, true, kIsCode<T>>
-          : ForwardBox<T, false, kIsCode<T>>)(taps, image, row_stride, channels,
-                                              to_codes, output);
+  WithKindOfStore<T>(to_codes, stream, [&](auto streams, auto codes) {
+    ForwardBox<T, streams, codes>(taps, image, row_stride, channels, to_codes,
+                                  output);
+  });
+}
+
+template <typename T>
+void ForwardRows(const BoxTaps<Accumulator<T>>& taps, int64_t p,
+                 const Span& rows, const Pixels<T>& pixels, int64_t channels,
+                 const Requantization<Accumulator<T>>& to_codes, bool stream,
+                 Accumulator<T>* kept, T* bin, int64_t bin_stride) {
+  WithKindOfStore<T>(to_codes, stream, [&](auto streams, auto codes) {
+    AddTapRows<T, streams, codes>(taps, p, rows, pixels, channels, to_codes,
+                                  kept, bin, bin_stride);
+  });
 }
 
 }  // namespace

@@ -32,6 +32,18 @@ struct BoxPixelTaps {
   PixelTapsView<W> x;
 };
 
+// Pixels of an image, from where its pixel (0, 0) is or would be.
+template <typename T>
+struct Pixels {
+  const T* at(int64_t y, int64_t x) const {
+    return origin + y * row_stride + x * pixel_stride;
+  }
+
+  const T* origin;
+  int64_t row_stride;
+  int64_t pixel_stride;
+};
+
 // What a box adds to a part of the map.
 template <typename T>
 struct TilePart {
@@ -65,6 +77,15 @@ struct CpuKernels {
                   int64_t channels, const Requantization<W>& to_codes,
                   bool stream, T* output);
 
+  // The forward of bin row p for `rows` of its taps along y, and for `channels`
+  // channels. The first rows of a bin row start its sums, the last ones store
+  // them to its bins, the first of which is `bin`; between them they wait in
+  // `kept`, which holds pooled_width * (channels + 1) elements.
+  void (*forward_rows)(const BoxTaps<W>& taps, int64_t p, const Span& rows,
+                       const Pixels<T>& pixels, int64_t channels,
+                       const Requantization<W>& to_codes, bool stream, W* kept,
+                       T* bin, int64_t bin_stride);
+
   // Adds a box's gradient to a tile of the map. `map`: where the map's pixel
   // (0, 0) would be, with rows `row_stride` apart. `next`: prefetched; may be
   // null. `scratch` holds pooled_width * min(channels, kMaxBlockChannels)
@@ -76,6 +97,12 @@ struct CpuKernels {
   // grad: d / d(x1, y1, x2, y2). The taps need slopes.
   void (*box_grad)(const BoxTaps<W>& taps, const T* grad_output, const T* image,
                    int64_t row_stride, int64_t channels, double grad[4]);
+
+  // Adds what these taps along y and channels of a row of bins are to it.
+  // `bin`: the first of the row.
+  void (*box_grad_rows)(const BoxTaps<W>& taps, const Span& rows,
+                        const Pixels<T>& pixels, int64_t channels, const T* bin,
+                        int64_t bin_stride, double grad[4]);
 
   // Mode "max". Winners are numbers of samples (BoxSamples).
   void (*max_forward)(const BoxSamples<W>& samples, const T* image,

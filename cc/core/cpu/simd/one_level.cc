@@ -20,12 +20,14 @@ template <typename T>
 constexpr CpuKernels<T> MakeKernels() {
   CpuKernels<T> kernels = {};
   kernels.forward = Forward<T>;
+  kernels.forward_rows = ForwardRows<T>;
   kernels.channels_last = ChannelsLast<T>;
   kernels.channels_first = ChannelsFirst<T>;
   kernels.stream_fence = StreamFence;
   if constexpr (!kIsCode<T>) {
     kernels.feature_grad = FeatureGrad<T>;
     kernels.box_grad = BoxGrad<T>;
+    kernels.box_grad_rows = BoxGradRows<T>;
     kernels.max_forward = MaxForward<T>;
     kernels.winners8 = Winners<T, uint8_t>;
     kernels.winners32 = Winners<T, int32_t>;

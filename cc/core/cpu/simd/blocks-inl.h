@@ -27,6 +27,10 @@ struct Block {
 template <typename T>
 constexpr int kFullLanes = kRegisterBytes / int(sizeof(Accumulator<T>));
 
+// Channels of the widest block.
+template <typename T>
+constexpr int64_t kWidestBlock = kBlockVectors * kFullLanes<T>;
+
 // Calls visit(block, first channel) for blocks that cover all channels: the
 // widest, of kMost vectors, first, single channels last.
 template <typename T, int kMost = kBlockVectors, typename Visit>

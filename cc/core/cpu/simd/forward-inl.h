@@ -46,46 +46,79 @@ struct KeptBin {
   W* weights;
 };
 
-// Adds taps to a bin; the last ones store it. kCodes: the pixels are codes, or
-// hold them as T = float or double, and the zero point is taken off the sums.
-template <typename T, bool kStream, bool kCodes>
-TF_ROIALIGN_INLINE void AddGroup(const BoxTaps<Accumulator<T>>& taps,
-                                 const Span& rows, const Span& columns,
-                                 bool is_first, bool is_last, const T* image,
-                                 int64_t row_stride, int64_t channels,
-                                 int64_t count,
-                                 const Requantization<Accumulator<T>>& to_codes,
-                                 const KeptBin<Accumulator<T>>& kept, T* bin) {
+// Adds taps to a block of a bin's channels; the last ones store it. Pointers
+// are those of the block's first channel. kCodes: the pixels are codes, or hold
+// them as T = float or double, and the zero point is taken off the sums.
+template <typename B, typename T, bool kStream, bool kCodes>
+TF_ROIALIGN_INLINE void AddTaps(const BoxTaps<Accumulator<T>>& taps,
+                                const Span& rows, const Span& columns,
+                                bool is_first, bool is_last,
+                                const Pixels<T>& pixels,
+                                const Requantization<Accumulator<T>>& to_codes,
+                                [[maybe_unused]] Accumulator<T> weights_before,
+                                const KeptBin<Accumulator<T>>& kept, T* bin) {
   using W = Accumulator<T>;
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
-  [[maybe_unused]] const W weights_before =
-      kCodes && !is_first ? *kept.weights : W(0);
-  ForEachBlock<T>(count, [&](auto block, int64_t c) {
-    using B = decltype(block);
-    typename B::V sums[B::vectors] = {};
-    [[maybe_unused]] W weights = weights_before;
-    if (!is_first) LoadKept<B>(kept.sums + c, sums);
-    for (int64_t i = rows.begin; i < rows.end; ++i) {
-      const T* row = image + y.pixel[i] * row_stride + c;
-      for (int64_t j = columns.begin; j < columns.end; ++j) {
-        const T* pixel = row + x.pixel[j] * channels;
-        const W weight = y.weight[i] * x.weight[j];
-        if constexpr (kCodes) weights += weight;
-        AddBlock<B>(weight, pixel, sums);
-      }
+  typename B::V sums[B::vectors] = {};
+  [[maybe_unused]] W weights = weights_before;
+  if (!is_first) LoadKept<B>(kept.sums, sums);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const T* row = pixels.origin + y.pixel[i] * pixels.row_stride;
+    for (int64_t j = columns.begin; j < columns.end; ++j) {
+      const T* pixel = row + x.pixel[j] * pixels.pixel_stride;
+      const W weight = y.weight[i] * x.weight[j];
+      if constexpr (kCodes) weights += weight;
+      AddBlock<B>(weight, pixel, sums);
     }
-    if (!is_last) {
-      StoreKept<B>(sums, kept.sums + c);
-      if constexpr (kCodes) *kept.weights = weights;
-      return;
-    }
-    [[maybe_unused]] const W of_zero = to_codes.zero * weights;
-    if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
-    StoreBins<B, kStream>(sums, to_codes, bin + c);
+  }
+  if (!is_last) {
+    StoreKept<B>(sums, kept.sums);
+    if constexpr (kCodes) *kept.weights = weights;
+    return;
+  }
+  [[maybe_unused]] const W of_zero = to_codes.zero * weights;
+  if constexpr (kCodes) SubtractFromBlock<B>(of_zero, sums);
+  StoreBins<B, kStream>(sums, to_codes, bin);
+}
+
+// The same for all blocks.
+template <typename T, bool kStream, bool kCodes>
+TF_ROIALIGN_INLINE void AddGroup(const BoxTaps<Accumulator<T>>& taps,
+                                 const Span& rows, const Span& columns,
+                                 bool is_first, bool is_last,
+                                 const Pixels<T>& pixels, int64_t channels,
+                                 const Requantization<Accumulator<T>>& to_codes,
+                                 const KeptBin<Accumulator<T>>& kept, T* bin) {
+  using W = Accumulator<T>;
+  const W weights_before = kCodes && !is_first ? *kept.weights : W(0);
+  ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+    AddTaps<decltype(block), T, kStream, kCodes>(
+        taps, rows, columns, is_first, is_last,
+        {pixels.origin + c, pixels.row_stride, pixels.pixel_stride}, to_codes,
+        weights_before, {kept.sums + c, kept.weights}, bin + c);
   });
 }
 
+// Prefetches the columns of bin q that no earlier bin has, of `ahead`.
+template <typename W, typename T, typename Prefetch>
+TF_ROIALIGN_INLINE void PrefetchBin(const BoxTaps<W>& taps, const Span& ahead,
+                                    int64_t q, const Pixels<T>& pixels,
+                                    const Prefetch& prefetch) {
+  if (ahead.begin >= ahead.end) return;
+  const TapsView<W>& x = taps.x;
+  const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
+  for (int64_t i = ahead.begin; i < ahead.end; ++i) {
+    const T* row = pixels.origin + taps.y.pixel[i] * pixels.row_stride;
+    for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
+      if (x.pixel[j] > seen) prefetch(row + x.pixel[j] * pixels.pixel_stride);
+    }
+  }
+}
+
+// A bin at a time. Where one block has no room for all channels, blocks are
+// innermost, so that a pixel is read from one end to the other; where it has,
+// it is chosen once for all bins.
 template <typename T, bool kStream, bool kCodes>
 void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
                  int64_t row_stride, int64_t channels,
@@ -95,6 +128,24 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
   const TapsView<W>& x = taps.x;
   // A copy, which stores of codes cannot be taken to change.
   const Requantization<W> to_codes = rule;
+  if (channels <= kWidestBlock<T>) {
+    ForEachBlock<T>(channels, [&](auto block, int64_t c) {
+      using B = decltype(block);
+      const Pixels<T> pixels = {image + c, row_stride, channels};
+      T* bin = output + c;
+      for (int64_t p = 0; p < taps.pooled_height; ++p) {
+        const Span ahead = RowsToPrefetch(taps, p, B::bytes);
+        for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+          PrefetchBin(taps, ahead, q, pixels,
+                      [](const T* pixel) { Prefetch<B>(pixel); });
+          AddTaps<B, T, kStream, kCodes>(
+              taps, {y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
+              true, true, pixels, to_codes, W(0), {nullptr, nullptr}, bin);
+        }
+      }
+    });
+    return;
+  }
   alignas(kRegisterBytes) W sums[kMaxKeptChannels];
   W weights = 0;
   for (int64_t first = 0; first < channels; first += kMaxKeptChannels) {
@@ -102,28 +153,20 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
                               ? channels - first
                               : kMaxKeptChannels;
     const int64_t pixel_bytes = count * int64_t(sizeof(T));
-    const int64_t group = TapsOfGroup<T>(count, kGroupBytes);
+    const Pixels<T> pixels = {image + first, row_stride, channels};
     T* bin = output + first;
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
       const Span ahead = RowsToPrefetch(taps, p, pixel_bytes);
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
-        if (ahead.begin < ahead.end) {
-          const int64_t seen = x.begin[q] > 0 ? x.pixel[x.begin[q] - 1] : -1;
-          for (int64_t i = ahead.begin; i < ahead.end; ++i) {
-            const T* row = image + y.pixel[i] * row_stride + first;
-            for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
-              if (x.pixel[j] <= seen) continue;
-              PrefetchBytes(row + x.pixel[j] * channels, pixel_bytes);
-            }
-          }
-        }
+        PrefetchBin(taps, ahead, q, pixels,
+                    [&](const T* pixel) { PrefetchBytes(pixel, pixel_bytes); });
         TapGroups({y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
-                  group)
+                  kGroupBytes / pixel_bytes)
             .ForEach([&](const Span& rows, const Span& columns, bool is_first,
                          bool is_last) {
-              AddGroup<T, kStream, kCodes>(
-                  taps, rows, columns, is_first, is_last, image + first,
-                  row_stride, channels, count, to_codes, {sums, &weights}, bin);
+              AddGroup<T, kStream, kCodes>(taps, rows, columns, is_first,
+                                           is_last, pixels, count, to_codes,
+                                           {sums, &weights}, bin);
             });
       }
     }
@@ -143,10 +186,9 @@ void AddTapRows(const BoxTaps<Accumulator<T>>& taps, int64_t p,
   const bool is_last = rows.end == taps.y.begin[p + 1];
   W* weights = kept + taps.pooled_width * channels;
   for (int64_t q = 0; q < taps.pooled_width; ++q, bin += bin_stride) {
-    AddGroup<T, kStream, kCodes>(
-        taps, rows, {x.begin[q], x.begin[q + 1]}, is_first, is_last,
-        pixels.origin, pixels.row_stride, pixels.pixel_stride, channels,
-        to_codes, {kept + q * channels, weights + q}, bin);
+    AddGroup<T, kStream, kCodes>(taps, rows, {x.begin[q], x.begin[q + 1]},
+                                 is_first, is_last, pixels, channels, to_codes,
+                                 {kept + q * channels, weights + q}, bin);
   }
 }
 

@@ -6,9 +6,7 @@
 #include <cstdint>
 
 #include "cc/core/base/span.h"
-#include "cc/core/cpu/simd/blocks-inl.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
-#include "cc/core/cpu/tuning.h"
 
 namespace tf_roialign {
 namespace TF_ROIALIGN_LEVEL {
@@ -56,15 +54,6 @@ class TapGroups {
   int64_t down_;
   int64_t across_;
 };
-
-// Taps of a group of pixels of `channels`, of which there are all where a block
-// takes all channels at once.
-template <typename T>
-TF_ROIALIGN_INLINE int64_t TapsOfGroup(int64_t channels, int64_t group_bytes) {
-  constexpr int64_t kBlock = kBlockVectors * kFullLanes<T>;
-  return channels <= kBlock ? INT64_MAX
-                            : group_bytes / (channels * int64_t(sizeof(T)));
-}
 
 }  // namespace
 }  // namespace TF_ROIALIGN_LEVEL

@@ -1,13 +1,15 @@
 #include "cc/kernels/cpu_device.h"
 
-#include <atomic>
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
-#include <new>
 #include <string>
+#include <utility>
 
 #include "cc/core/cpu/buffer_pool.h"
 #include "cc/core/cpu/huge_pages.h"
+#include "cc/core/cpu/shared_work.h"
 #include "tensorflow/core/framework/allocator.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -74,21 +76,20 @@ absl::Status CpuDevice::AllocateOutput(tensorflow::OpKernelContext* context,
   return absl::OkStatus();
 }
 
+// ShareWork, as with XLA, and not TensorFlow's Shard: the calling thread works
+// itself whatever the number of blocks, and threads take smaller blocks towards
+// the end.
 CpuDevice::CpuDevice(tensorflow::OpKernelContext* context) {
-  const auto* threads = context->device()->tensorflow_cpu_worker_threads();
-  threads_ = [threads](int64_t units, int64_t unit_cost,
-                       const std::function<void(int64_t, int64_t)>& run) {
-    // An exception may not leave a thread of the pool.
-    std::atomic<bool> out_of_memory{false};
-    tensorflow::Shard(threads->num_threads, threads->workers, units, unit_cost,
-                      [&](int64_t begin, int64_t end) {
-                        try {
-                          run(begin, end);
-                        } catch (const std::bad_alloc&) {
-                          out_of_memory = true;
-                        }
-                      });
-    if (out_of_memory) throw std::bad_alloc();
+  const auto* workers = context->device()->tensorflow_cpu_worker_threads();
+  count_ =
+      std::min(workers->num_threads, tensorflow::GetPerThreadMaxParallelism());
+  threads_ = [pool = workers->workers, count = count_](
+                 int64_t units, int64_t unit_cost,
+                 const std::function<void(int64_t, int64_t)>& run) {
+    ShareWork(
+        count,
+        [pool](std::function<void()> task) { pool->Schedule(std::move(task)); },
+        units, unit_cost, run);
   };
 }
 

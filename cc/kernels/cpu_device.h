@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "cc/core/base/parallel.h"
 #include "cc/core/cpu/context.h"
+#include "cc/core/cpu/simd/level.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
@@ -26,9 +27,10 @@ class CpuDevice {
 
   explicit CpuDevice(tensorflow::OpKernelContext* context);
 
-  CpuContext core() const { return {threads_}; }
+  CpuContext core() const { return {threads_, CurrentSimdLevel(), count_}; }
 
  private:
+  int count_ = 1;
   ParallelFor threads_;
 };
 

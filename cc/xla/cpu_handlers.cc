@@ -11,6 +11,7 @@
 #include "cc/core/cpu/context.h"
 #include "cc/core/cpu/huge_pages.h"
 #include "cc/core/cpu/shared_work.h"
+#include "cc/core/cpu/simd/level.h"
 #include "cc/xla/handler.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -32,11 +33,11 @@ int64_t NumThreads(const Pool&, long) {
 
 // XLA:CPU's own threads, which are TensorFlow's. `pool` must outlive the
 // result.
-ParallelFor PoolThreads(ffi::ThreadPool* pool) {
-  return [pool](int64_t units, int64_t unit_cost,
-                const std::function<void(int64_t, int64_t)>& run) {
+ParallelFor PoolThreads(ffi::ThreadPool* pool, int64_t count) {
+  return [pool, count](int64_t units, int64_t unit_cost,
+                       const std::function<void(int64_t, int64_t)>& run) {
     ShareWork(
-        NumThreads(*pool, 0),
+        count,
         [pool](std::function<void()> task) { pool->Schedule(std::move(task)); },
         units, unit_cost, run);
   };
@@ -54,8 +55,9 @@ ffi::Error HandleOnCpu(ffi::ThreadPool pool, ffi::RemainingArgs operands,
   ffi::Error error =
       ReadCall(InfoOf(kOp, kMaps), operands, results, attributes, &call);
   if (error.failure()) return error;
-  const ParallelFor threads = PoolThreads(&pool);
-  return Handle<kOp>(CpuContext{threads}, call);
+  const int64_t count = NumThreads(pool, 0);
+  const ParallelFor threads = PoolThreads(&pool, count);
+  return Handle<kOp>(CpuContext{threads, CurrentSimdLevel(), count}, call);
 }
 
 #define TF_ROIALIGN_REGISTER_FOR(op, maps)                          \

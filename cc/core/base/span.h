@@ -22,6 +22,14 @@ TF_ROIALIGN_HOST_DEVICE inline bool Overlap(const Span& a, const Span& b) {
   return a.begin < b.end && b.begin < a.end;
 }
 
+// Part i of `parts` of about the same length, without a product that may
+// overflow.
+inline Span PartOf(int64_t length, int64_t parts, int64_t i) {
+  const int64_t each = length / parts, longer = length % parts;
+  return {each * i + (i < longer ? i : longer),
+          each * (i + 1) + (i + 1 < longer ? i + 1 : longer)};
+}
+
 // A part of a map.
 struct Tile {
   Span rows;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cc/core/base/span.h"
+#include "cc/core/cpu/arena.h"
 #include "cc/core/cpu/simd/taps_view.h"
 #include "cc/core/geometry/taps.h"
 
@@ -160,7 +161,18 @@ class PixelTaps {
             bin_.data(), weight_.data()};
   }
 
+  // For longer than until the next Build.
+  PixelTapsView<W> CopyTo(Arena* arena) const {
+    return {static_cast<int64_t>(pixel_.size()), Copy(pixel_, arena),
+            Copy(begin_, arena), Copy(bin_, arena), Copy(weight_, arena)};
+  }
+
  private:
+  template <typename Number>
+  static const Number* Copy(const std::vector<Number>& from, Arena* arena) {
+    return arena->Copy(from.data(), static_cast<int64_t>(from.size()));
+  }
+
   std::vector<int64_t> pixel_;
   std::vector<int64_t> begin_;
   std::vector<int64_t> bin_;

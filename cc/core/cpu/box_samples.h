@@ -9,6 +9,7 @@
 
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
+#include "cc/core/cpu/arena.h"
 #include "cc/core/cpu/axis_on_map.h"
 #include "cc/core/cpu/simd/samples_view.h"
 #include "cc/core/geometry/box_axes.h"
@@ -43,6 +44,13 @@ class AxisSamples {
     return {begin_.data(), samples_.data(), most_};
   }
 
+  // For longer than until the next Build.
+  SamplesView<W> CopyTo(Arena* arena) const {
+    return {arena->Copy(begin_.data(), static_cast<int64_t>(begin_.size())),
+            arena->Copy(samples_.data(), static_cast<int64_t>(samples_.size())),
+            most_};
+  }
+
  private:
   std::vector<int64_t> begin_;
   std::vector<AxisSample<W, int64_t>> samples_;
@@ -63,6 +71,11 @@ class BoxSamplesBuilder {
 
   BoxSamples<W> view() const {
     return {pooled_.height, pooled_.width, y_.view(), x_.view()};
+  }
+
+  // For longer than until the next Build.
+  BoxSamples<W> CopyTo(Arena* arena) const {
+    return {pooled_.height, pooled_.width, y_.CopyTo(arena), x_.CopyTo(arena)};
   }
 
   // Of one bin.

@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
+#include "cc/core/base/parallel.h"
 #include "cc/core/base/span.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
+#include "cc/core/cpu/box_order.h"
 #include "cc/core/cpu/box_table.h"
+#include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/tuning.h"
 #include "cc/core/geometry/box_axes.h"
 #include "cc/core/geometry/touched_pixels.h"
@@ -26,94 +30,178 @@ class BoxSchedule {
  public:
   struct Entry {
     int64_t box;
-    int map;
     int64_t image;
+    int map;
     bool finite;
     // The window: what the box's samples may touch.
     Span rows;
     Span columns;
-    // Orders the boxes of an image.
-    uint64_t place;
-    // Of the forward, roughly, in nanoseconds.
-    double cost;
 
     bool touches_map() const { return !rows.empty() && !columns.empty(); }
-    bool operator<(const Entry& other) const {
-      if (map != other.map) return map < other.map;
-      if (image != other.image) return image < other.image;
-      if (place != other.place) return place < other.place;
-      return box < other.box;
+  };
+
+  // Entries in the schedule's order.
+  class Range {
+   public:
+    class Iterator {
+     public:
+      Iterator(const BoxKey* key, const Entry* entries)
+          : key_(key), entries_(entries) {}
+      const Entry& operator*() const { return entries_[key_->box]; }
+      Iterator& operator++() {
+        ++key_;
+        return *this;
+      }
+      bool operator!=(const Iterator& other) const {
+        return key_ != other.key_;
+      }
+
+     private:
+      const BoxKey* key_;
+      const Entry* entries_;
+    };
+
+    Range(const BoxKey* keys, int64_t count, const Entry* entries)
+        : keys_(keys), count_(count), entries_(entries) {}
+
+    Iterator begin() const { return {keys_, entries_}; }
+    Iterator end() const { return {keys_ + count_, entries_}; }
+    bool empty() const { return count_ == 0; }
+    // Of `parts` parts of about as many entries.
+    Range part(int64_t parts, int64_t i) const {
+      const Span part = PartOf(count_, parts, i);
+      return {keys_ + part.begin, part.length(), entries_};
     }
+
+   private:
+    const BoxKey* keys_;
+    int64_t count_;
+    const Entry* entries_;
   };
 
   template <typename T, typename B>
-  BoxSchedule(const Params& params, const Sizes& sizes,
-              const FeatureMaps<T>& maps, const BoxTable<B>& boxes)
-      : batch_(sizes.batch) {
-    entries_.reserve(boxes.count());
-    for (int64_t k = 0; k < boxes.count(); ++k) {
-      const FeatureMap<T>& map = maps[boxes.map(k)];
-      entries_.push_back(MakeEntry(params, sizes.channels, map, boxes, k));
-      const Entry& entry = entries_.back();
-      cost_ += entry.cost;
-      edge_pixels_ += double(entry.rows.length() + entry.columns.length());
-      window_pixels_ +=
-          double(entry.rows.length()) * double(entry.columns.length());
-    }
-    std::sort(entries_.begin(), entries_.end());
-
-    image_begin_.assign(maps.count() * batch_ + 1, 0);
-    for (const Entry& entry : entries_) {
-      ++image_begin_[entry.map * batch_ + entry.image + 1];
-    }
-    for (size_t i = 1; i < image_begin_.size(); ++i) {
-      image_begin_[i] += image_begin_[i - 1];
-    }
-    CutShares();
+  BoxSchedule(const ParallelFor& parallel_for, const Params& params,
+              const Sizes& sizes, const FeatureMaps<T>& maps,
+              const BoxTable<B>& boxes)
+      : batch_(sizes.batch),
+        entries_(boxes.count()),
+        keys_(boxes.count()),
+        image_begin_(maps.count() * sizes.batch + 1, 0) {
+    RawArray<double> costs(boxes.count());
+    const KeyBits bits = BitsOfKeys(sizes, maps);
+    std::mutex mutex;
+    // The threads that this wakes are needed next: it may cost as much.
+    parallel_for(boxes.count(), UnitCost(kEntryCost),
+                 [&](int64_t begin, int64_t end) {
+                   Totals totals;
+                   for (int64_t k = begin; k < end; ++k) {
+                     costs[k] = MakeEntry(params, sizes, maps, boxes, bits, k);
+                     totals.Add(entries_[k], costs[k]);
+                   }
+                   std::lock_guard<std::mutex> lock(mutex);
+                   totals_.Add(totals);
+                 });
+    SortByKey(bits.image + bits.place, &keys_);
+    CutImages();
+    CutShares(costs);
   }
 
-  const std::vector<Entry>& entries() const { return entries_; }
-  // The boxes of an image of a map.
-  const Entry* begin(int map, int64_t image) const {
-    return entries_.data() + image_begin_[map * batch_ + image];
+  // Of a box, by its number.
+  const Entry& entry(int64_t box) const { return entries_[box]; }
+
+  // In the schedule's order: of an image of a map.
+  Range entries(int map, int64_t image) const {
+    const int64_t* begin = &image_begin_[map * batch_ + image];
+    return MakeRange(begin[0], begin[1]);
   }
-  const Entry* end(int map, int64_t image) const {
-    return entries_.data() + image_begin_[map * batch_ + image + 1];
+  // Of shares begin <= i < end.
+  Range entries_of_shares(int64_t begin, int64_t end) const {
+    return MakeRange(share_begin_[begin], share_begin_[end]);
   }
 
   int64_t shares() const { return int64_t(share_begin_.size()) - 1; }
-  double share_cost() const { return cost_ / double(shares()); }
-  // The first entry of a share; that of share `shares()` is the end.
-  const Entry* share_begin(int64_t share) const {
-    return entries_.data() + share_begin_[share];
-  }
+  double share_cost() const { return totals_.cost / double(shares()); }
 
-  // All boxes together.
-  double cost() const { return cost_; }
+  // Of all forwards together, roughly, in nanoseconds.
+  double cost() const { return totals_.cost; }
   // Heights and widths of all windows.
-  double edge_pixels() const { return edge_pixels_; }
-  double window_pixels() const { return window_pixels_; }
+  double edge_pixels() const { return totals_.edge_pixels; }
+  double window_pixels() const { return totals_.window_pixels; }
 
  private:
+  // Sums of whole numbers: the same in whatever order.
+  struct Totals {
+    double cost = 0;
+    double edge_pixels = 0;
+    double window_pixels = 0;
+
+    void Add(const Entry& entry, double entry_cost) {
+      const double rows = double(entry.rows.length());
+      const double columns = double(entry.columns.length());
+      Add({entry_cost, rows + columns, rows * columns});
+    }
+    void Add(const Totals& other) {
+      cost += other.cost;
+      edge_pixels += other.edge_pixels;
+      window_pixels += other.window_pixels;
+    }
+  };
+
+  // A key: the map and the image, and then the place there, of which bits are
+  // left out if there are too few.
+  struct KeyBits {
+    int image;
+    int place;
+    int left_out;
+  };
+
+  template <typename T>
+  static KeyBits BitsOfKeys(const Sizes& sizes, const FeatureMaps<T>& maps) {
+    const int image = Bits(uint64_t(maps.count()) * uint64_t(sizes.batch));
+    int64_t side = 0;
+    for (const FeatureMap<T>& map : maps) {
+      side = std::max({side, map.height, map.width});
+    }
+    const int wanted = 2 * Bits(uint64_t(side / kNeighbourCell));
+    const int place = std::min(wanted, 64 - image);
+    return {image, place, wanted - place};
+  }
+
+  // Of a number up to `most`.
+  static int Bits(uint64_t most) {
+    int bits = 0;
+    for (; most > 0; most >>= 1) ++bits;
+    return bits;
+  }
+
+  // Returns the cost of its forward.
   template <typename T, typename B>
-  static Entry MakeEntry(const Params& params, int64_t channels,
-                         const FeatureMap<T>& map, const BoxTable<B>& boxes,
-                         int64_t k) {
+  double MakeEntry(const Params& params, const Sizes& sizes,
+                   const FeatureMaps<T>& maps, const BoxTable<B>& boxes,
+                   const KeyBits& bits, int64_t k) {
+    const FeatureMap<T>& map = maps[boxes.map(k)];
     const BoxAxes<B> axes = MakeBoxAxes(params, map, boxes.coordinates(k));
-    Entry entry{k, boxes.map(k), boxes.image(k), axes.finite(), {}, {},
-                0, kBoxCost};
+    Entry entry{k, boxes.image(k), boxes.map(k), axes.finite(), {}, {}};
+    uint64_t place = 0;
     double taps = 0;
     if (entry.finite) {
       entry.rows = TouchedPixels(axes.y, params.pooled_height(), map.height);
       entry.columns = TouchedPixels(axes.x, params.pooled_width(), map.width);
-      entry.place = MortonCode(Cell(entry.rows), Cell(entry.columns));
+      place = MortonCode(Cell(entry.rows), Cell(entry.columns));
       taps = CountTaps(axes.y, params.pooled_height(), entry.rows) *
              CountTaps(axes.x, params.pooled_width(), entry.columns);
     }
+    entries_[k] = entry;
+    const uint64_t image =
+        uint64_t(entry.map) * uint64_t(batch_) + uint64_t(entry.image);
+    // In two steps: a shift by 64 would be none.
+    keys_[k] = {image << bits.place / 2 << (bits.place + 1) / 2 |
+                    place >> bits.left_out,
+                k};
     const double bins =
         double(params.pooled_height()) * double(params.pooled_width());
-    entry.cost += kTapCost * double(channels) * (taps + 2 * bins);
-    return entry;
+    return std::floor(kBoxCost +
+                      kTapCost * double(sizes.channels) * (taps + 2 * bins));
   }
 
   static uint32_t Cell(const Span& span) {
@@ -143,28 +231,47 @@ class BoxSchedule {
     return inside * double(pooled) * std::min(2.0 * double(axis.grid), bin + 2);
   }
 
-  void CutShares() {
-    const int64_t count = int64_t(entries_.size());
-    const int64_t shares = std::min(count, kBoxShares);
-    share_begin_.push_back(0);
-    double cost = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t made = int64_t(share_begin_.size());
-      cost += entries_[i].cost;
-      if (made < shares && cost * double(shares) >= cost_ * double(made)) {
-        share_begin_.push_back(i + 1);
-      }
+  Range MakeRange(int64_t begin, int64_t end) const {
+    return {keys_.data() + begin, end - begin, entries_.data()};
+  }
+
+  void CutImages() {
+    size_t made = 0;
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      const Entry& entry = entries_[keys_[i].box];
+      const size_t image = size_t(entry.map * batch_ + entry.image);
+      while (made < image) image_begin_[++made] = int64_t(i);
     }
-    if (share_begin_.back() < count) share_begin_.push_back(count);
+    while (made + 1 < image_begin_.size()) {
+      image_begin_[++made] = int64_t(keys_.size());
+    }
+  }
+
+  void CutShares(const RawArray<double>& costs) {
+    const int64_t count = int64_t(keys_.size());
+    const int64_t shares = std::min(
+        count,
+        int64_t(std::clamp(totals_.cost / kShareCost, 1.0, kMostShares)));
+    share_begin_.reserve(shares + 1);
+    share_begin_.push_back(0);
+    const double share_cost = totals_.cost / double(shares);
+    double cost = 0;
+    double wanted = share_cost;
+    for (int64_t i = 0; i + 1 < count; ++i) {
+      cost += costs[keys_[i].box];
+      if (cost < wanted) continue;
+      share_begin_.push_back(i + 1);
+      wanted = share_cost * double(share_begin_.size());
+    }
+    if (count > 0) share_begin_.push_back(count);
   }
 
   int64_t batch_;
-  std::vector<Entry> entries_;
+  RawArray<Entry> entries_;           // by box
+  RawArray<BoxKey> keys_;             // in the schedule's order
   std::vector<int64_t> image_begin_;  // [maps * batch + 1]
   std::vector<int64_t> share_begin_;
-  double cost_ = 0;
-  double edge_pixels_ = 0;
-  double window_pixels_ = 0;
+  Totals totals_;
 };
 
 }  // namespace tf_roialign

@@ -7,6 +7,7 @@
 
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
+#include "cc/core/cpu/arena.h"
 #include "cc/core/cpu/axis_on_map.h"
 #include "cc/core/cpu/axis_taps.h"
 #include "cc/core/cpu/simd/kernels.h"
@@ -69,6 +70,11 @@ class BoxPixelTapsBuilder {
   }
 
   BoxPixelTaps<W> view() const { return {pooled_width_, y_.view(), x_.view()}; }
+
+  // For longer than until the next Build.
+  BoxPixelTaps<W> CopyTo(Arena* arena) const {
+    return {pooled_width_, y_.CopyTo(arena), x_.CopyTo(arena)};
+  }
 
  private:
   int64_t pooled_width_ = 0;

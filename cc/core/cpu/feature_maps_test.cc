@@ -138,9 +138,8 @@ bool TakesWindows(const Call<T, B>& call) {
     for (const auto& map : maps) {
       pixels += double(call.sizes.batch * map.pixels());
     }
-    windows =
-        BoxSchedule(call.params, call.sizes, maps, table).window_pixels() <
-        kWindowsPay * pixels;
+    windows = BoxSchedule(Serial, call.params, call.sizes, maps, table)
+                  .window_pixels() < kWindowsPay * pixels;
     return Status();
   });
   return windows;

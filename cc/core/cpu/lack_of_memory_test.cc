@@ -115,11 +115,14 @@ TEST(LackOfMemory, OfEachAllocationIsTold) {
   ForEachCall([&](const auto& run) { ExpectExhaustedByEach(run, Serial); });
 }
 
-// Threads of a host that can only be given tasks.
+// Threads of a host that can only be given tasks, and may be by one of them.
 class Pool {
  public:
   ~Pool() {
-    for (std::thread& thread : threads_) thread.join();
+    for (std::vector<std::thread> threads = Take(); !threads.empty();
+         threads = Take()) {
+      for (std::thread& thread : threads) thread.join();
+    }
   }
   Schedule schedule() {
     return [this](std::function<void()> task) {
@@ -129,6 +132,11 @@ class Pool {
   }
 
  private:
+  std::vector<std::thread> Take() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(threads_, {});
+  }
+
   std::mutex mutex_;
   std::vector<std::thread> threads_;
 };

@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
-#include "cc/core/cpu/aligned_vector.h"
+#include "cc/core/cpu/arena.h"
 #include "cc/core/cpu/box_samples.h"
 #include "cc/core/cpu/box_schedule.h"
 #include "cc/core/cpu/box_table.h"
@@ -17,6 +20,7 @@
 #include "cc/core/cpu/context.h"
 #include "cc/core/cpu/nchw.h"
 #include "cc/core/cpu/nhwc.h"
+#include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/tiling.h"
 #include "cc/core/cpu/tuning.h"
@@ -36,24 +40,27 @@ class SampleTable {
               const FeatureMaps<const T>& maps, const BoxTable<B>& boxes,
               const BoxSchedule& schedule)
       : params_(params), maps_(maps), boxes_(boxes) {
-    std::vector<int64_t> most(boxes.count(), 0);
     const double samples =
         2 * schedule.edge_pixels() +
         4 * double(boxes.count()) *
             double(params.pooled_height() + params.pooled_width());
     const bool keep =
         samples * double(sizeof(AxisSample<W, int64_t>)) < kTapTableBytes;
-    table_.resize(keep ? boxes.count() : 0);
+    if (keep) table_.emplace(boxes.count());
     parallel_for(boxes.count(), kPixelTapsCost,
                  [&](int64_t begin, int64_t end) {
                    BoxSamplesBuilder<W> builder;
+                   Arena arena;
+                   int64_t most = 0;
                    for (int64_t k = begin; k < end; ++k) {
-                     BoxSamplesBuilder<W>& of_box = keep ? table_[k] : builder;
-                     Build(k, &of_box);
-                     most[k] = of_box.most();
+                     Build(k, &builder);
+                     if (keep) (*table_)[k] = builder.CopyTo(&arena);
+                     most = std::max(most, builder.most());
                    }
+                   std::lock_guard<std::mutex> lock(mutex_);
+                   most_ = std::max(most_, most);
+                   arenas_.push_back(std::move(arena));
                  });
-    for (int64_t of_box : most) most_ = std::max(most_, of_box);
   }
 
   // Of one bin.
@@ -61,7 +68,7 @@ class SampleTable {
 
   // `builder`: of the thread.
   BoxSamples<W> Get(int64_t box, BoxSamplesBuilder<W>* builder) const {
-    if (!table_.empty()) return table_[box].view();
+    if (table_) return (*table_)[box];
     return Build(box, builder);
   }
 
@@ -75,7 +82,9 @@ class SampleTable {
   const Params& params_;
   const FeatureMaps<const T> maps_;
   const BoxTable<B>& boxes_;
-  std::vector<BoxSamplesBuilder<W>> table_;
+  std::optional<RawArray<BoxSamples<W>>> table_;
+  std::mutex mutex_;
+  std::vector<Arena> arenas_;  // what table_ points to
   int64_t most_ = 0;
 };
 
@@ -86,7 +95,7 @@ void MaxFeatureGradNhwc(const CpuContext& context, const Params& params,
                         const FeatureMaps<T>& grad_maps) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const SampleTable<T, B> table(context.parallel_for, params, maps, boxes,
                                 schedule);
   const int64_t channels = sizes.channels;
@@ -94,19 +103,19 @@ void MaxFeatureGradNhwc(const CpuContext& context, const Params& params,
       params.pooled_height() * params.pooled_width() * channels;
   Winners winners;
   winners.Resize(table.most(), boxes.count() * box_stride);
-  context.parallel_for(
-      schedule.shares(), UnitCost(schedule.share_cost()),
-      [&](int64_t begin, int64_t end) {
-        BoxSamplesBuilder<W> builder;
-        for (auto* entry = schedule.share_begin(begin);
-             entry != schedule.share_begin(end); ++entry) {
-          if (!entry->touches_map()) continue;
-          const FeatureMap<const T>& map = maps[entry->map];
-          winners.Find(kernels, table.Get(entry->box, &builder),
-                       ImageOfMap(map, entry->image, channels),
-                       map.width * channels, channels, entry->box * box_stride);
-        }
-      });
+  context.parallel_for(schedule.shares(), UnitCost(schedule.share_cost()),
+                       [&](int64_t begin, int64_t end) {
+                         BoxSamplesBuilder<W> builder;
+                         for (const BoxSchedule::Entry& entry :
+                              schedule.entries_of_shares(begin, end)) {
+                           if (!entry.touches_map()) continue;
+                           const FeatureMap<const T>& map = maps[entry.map];
+                           winners.Find(kernels, table.Get(entry.box, &builder),
+                                        ImageOfMap(map, entry.image, channels),
+                                        map.width * channels, channels,
+                                        entry.box * box_stride);
+                         }
+                       });
 
   struct Adder {
     void Add(const BoxSchedule::Entry& entry, const Tile& tile,
@@ -136,7 +145,7 @@ void MaxFeatureGradNchw(const CpuContext& context, const Params& params,
                         const FeatureMaps<const T>& maps, const T* grad_output,
                         const FeatureMaps<T>& grad_maps) {
   using W = Accumulator<T>;
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const SampleTable<T, B> table(context.parallel_for, params, maps, boxes,
                                 schedule);
   const ChannelBlocks blocks(sizes, maps);
@@ -158,25 +167,23 @@ void MaxFeatureGradNchw(const CpuContext& context, const Params& params,
           W* grad_image = grads.ZeroMap(map.pixels(), channels);
           winners.Resize(table.most(), bins * channels);
           const W* image = nullptr;  // loaded for the first box
-          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
-               ++entry) {
-            if (!entry->touches_map()) continue;
+          for (const BoxSchedule::Entry& entry : schedule.entries(m, n)) {
+            if (!entry.touches_map()) continue;
             if (image == nullptr) {
               image = features.LoadMap(PlanesOf(map, sizes, n, first),
                                        map.pixels(), channels);
             }
-            const BoxSamples<W> samples = table.Get(entry->box, &builder);
+            const BoxSamples<W> samples = table.Get(entry.box, &builder);
             winners.Find(grads.kernels, samples, image, row_stride, channels,
                          0);
             const W* upstream = grads.LoadBins(
-                BinsOf(grad_output, params, sizes, entry->box, first),
-                channels);
+                BinsOf(grad_output, params, sizes, entry.box, first), channels);
             winners.AddGrad(grads.kernels, samples,
                             {{0, map.height}, {0, map.width}}, upstream,
                             channels, row_stride, 0, grad_image);
           }
           grads.StoreMap(map.pixels(), channels,
-                         PlanesOf(grad_maps[m], sizes, n, first));
+                         PlanesOf(grad_maps[m], sizes, n, first), map.pixels());
         }
       });
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
@@ -16,6 +17,7 @@
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/channel_blocks.h"
 #include "cc/core/cpu/context.h"
+#include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/tap_table.h"
 #include "cc/core/cpu/tiling.h"
@@ -35,6 +37,7 @@ class BlockScratch {
       : layout_(GetCpuKernels<T>(context.level)),
         kernels(GetCpuKernels<W>(context.level)),
         pooler(params),
+        pooled_(params.output_size),
         bins_(params.pooled_height() * params.pooled_width()) {}
 
   // `count` planes of `pixels`, channels last.
@@ -64,23 +67,31 @@ class BlockScratch {
     map_.assign(pixels * count, W(0));
     return map_.data();
   }
-  void StoreMap(int64_t pixels, int64_t count, T* planes) {
-    layout_.channels_first(map_.data(), pixels, count, {}, planes, pixels);
+  // To planes of `plane` pixels.
+  void StoreMap(int64_t pixels, int64_t count, T* planes, int64_t plane) {
+    layout_.channels_first(map_.data(), pixels, count, {}, planes, plane);
   }
 
   // A box's bins.
   W* bins(int64_t channels) {
-    pooled_.resize(bins_ * channels);
-    return pooled_.data();
+    bins_of_box_.resize(bins_ * channels);
+    return bins_of_box_.data();
   }
   const W* LoadBins(const T* grad_output, int64_t channels) {
-    layout_.channels_last(grad_output, bins_, channels, bins_, bins(channels));
-    return pooled_.data();
+    return LoadBins(grad_output, channels, {0, pooled_.height});
+  }
+  // Some rows of bins, in their places.
+  const W* LoadBins(const T* grad_output, int64_t channels, const Span& rows) {
+    const int64_t first = rows.begin * pooled_.width;
+    layout_.channels_last(grad_output + first, bins_, channels,
+                          rows.length() * pooled_.width,
+                          bins(channels) + first * channels);
+    return bins_of_box_.data();
   }
   void StoreBins(int64_t channels, const Requantization<W>& to_codes,
                  T* output) {
-    layout_.channels_first(pooled_.data(), bins_, channels, to_codes, output,
-                           bins_);
+    layout_.channels_first(bins_of_box_.data(), bins_, channels, to_codes,
+                           output, bins_);
   }
 
  private:
@@ -91,9 +102,10 @@ class BlockScratch {
   BoxPooler<T> pooler;
 
  private:
-  int64_t bins_;
+  const OutputSize pooled_;
+  const int64_t bins_;
   AlignedVector<W> map_;
-  AlignedVector<W> pooled_;
+  AlignedVector<W> bins_of_box_;
 };
 
 // Where a block of channels starts in the planes of an image, and in the bins
@@ -108,6 +120,75 @@ T* BinsOf(T* pooled, const Params& params, const Sizes& sizes, int64_t box,
           int64_t channel) {
   return pooled + (box * sizes.channels + channel) * params.pooled_height() *
                       params.pooled_width();
+}
+
+// As ForEachBlockOfBoxes, where blocks are too few for the threads: these bring
+// some of them into the order of channels last together, and then share the
+// boxes of these.
+template <typename T, typename Visit>
+void ForEachBlockInGroups(const CpuContext& context, const Params& params,
+                          const Sizes& sizes, const FeatureMaps<const T>& maps,
+                          const BoxSchedule& schedule,
+                          const ChannelBlocks& blocks, const Visit& visit) {
+  using W = Accumulator<T>;
+  const CpuKernels<T>& layout = GetCpuKernels<T>(context.level);
+  const int64_t units = blocks.units();
+  const double block_cost = kNchwCost * schedule.cost() / double(units);
+  double all = 0;
+  for (const FeatureMap<const T>& map : maps) {
+    all += double(sizes.batch) * double(map.pixels()) * double(sizes.channels);
+  }
+  // Of a group: several blocks, or a larger one.
+  RawArray<W> buffer(static_cast<size_t>(std::min(
+      all, std::max(kGroupBytes / double(sizeof(W)), blocks.elements()))));
+  std::vector<int64_t> place;  // of each block's map in the buffer
+  for (int64_t first = 0; first < units; first += int64_t(place.size())) {
+    int64_t elements = 0;
+    place.clear();
+    for (int64_t i = first; i < units; ++i) {
+      const auto [m, n, block] = blocks.unit(i);
+      const int64_t more = maps[m].pixels() * block.channels.length();
+      if (!place.empty() && elements + more > int64_t(buffer.size())) {
+        break;
+      }
+      place.push_back(elements);
+      elements += more;
+    }
+    // Of each block: strips of its map, and parts of its boxes.
+    const int64_t count = int64_t(place.size());
+    const int64_t parts = kUnitsPerThread * context.threads / count + 1;
+
+    context.parallel_for(
+        count * parts,
+        UnitCost(double(elements) * kTransposeCost / double(count * parts)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const auto [m, n, block] = blocks.unit(first + i / parts);
+            if (schedule.entries(m, n).empty()) continue;
+            const int64_t channels = block.channels.length();
+            const Span strip = PartOf(maps[m].pixels(), parts, i % parts);
+            layout.channels_last(
+                PlanesOf(maps[m], sizes, n, block.channels.begin) + strip.begin,
+                maps[m].pixels(), channels, strip.length(),
+                &buffer[place[i / parts]] + strip.begin * channels);
+          }
+        });
+    context.parallel_for(
+        count * parts, UnitCost(block_cost / double(parts)),
+        [&](int64_t begin, int64_t end) {
+          BlockScratch<T> scratch(context, params);
+          for (int64_t i = begin; i < end; ++i) {
+            const auto [m, n, block] = blocks.unit(first + i / parts);
+            const W* const image = &buffer[place[i / parts]];
+            for (const BoxSchedule::Entry& entry :
+                 schedule.entries(m, n).part(parts, i % parts)) {
+              if (!entry.finite) continue;
+              visit(scratch, entry, image,
+                    maps[m].width * block.channels.length(), block);
+            }
+          }
+        });
+  }
 }
 
 // Calls visit(scratch, entry, image, row_stride, block) for every box and
@@ -131,21 +212,26 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
         schedule.shares(), UnitCost(cost / double(schedule.shares())),
         [&](int64_t begin, int64_t end) {
           BlockScratch<T> scratch(context, params);
-          for (auto* entry = schedule.share_begin(begin);
-               entry != schedule.share_begin(end); ++entry) {
-            if (!entry->finite) continue;
-            const FeatureMap<const T>& map = maps[entry->map];
-            for (int64_t i = 0; i < blocks.count(entry->map); ++i) {
-              const auto block = blocks.block(entry->map, i);
+          for (const BoxSchedule::Entry& entry :
+               schedule.entries_of_shares(begin, end)) {
+            if (!entry.finite) continue;
+            const FeatureMap<const T>& map = maps[entry.map];
+            for (int64_t i = 0; i < blocks.count(entry.map); ++i) {
+              const auto block = blocks.block(entry.map, i);
               const int64_t channels = block.channels.length();
               const auto* window = scratch.LoadWindow(
-                  PlanesOf(map, sizes, entry->image, block.channels.begin), map,
-                  channels, {entry->rows, entry->columns});
-              visit(scratch, *entry, window, entry->columns.length() * channels,
+                  PlanesOf(map, sizes, entry.image, block.channels.begin), map,
+                  channels, {entry.rows, entry.columns});
+              visit(scratch, entry, window, entry.columns.length() * channels,
                     block);
             }
           }
         });
+    return;
+  }
+  if (blocks.units() < kUnitsPerThread * context.threads) {
+    ForEachBlockInGroups<T>(context, params, sizes, maps, schedule, blocks,
+                            visit);
     return;
   }
   const double unit_cost = blocks.elements() * kTransposeCost +
@@ -155,16 +241,15 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
         BlockScratch<T> scratch(context, params);
         for (int64_t i = begin; i < end; ++i) {
           const auto [m, n, block] = blocks.unit(i);
-          if (schedule.begin(m, n) == schedule.end(m, n)) continue;
+          if (schedule.entries(m, n).empty()) continue;
           const FeatureMap<const T>& map = maps[m];
           const int64_t channels = block.channels.length();
           const auto* image =
               scratch.LoadMap(PlanesOf(map, sizes, n, block.channels.begin),
                               map.pixels(), channels);
-          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
-               ++entry) {
-            if (!entry->finite) continue;
-            visit(scratch, *entry, image, map.width * channels, block);
+          for (const BoxSchedule::Entry& entry : schedule.entries(m, n)) {
+            if (!entry.finite) continue;
+            visit(scratch, entry, image, map.width * channels, block);
           }
         }
       });
@@ -176,8 +261,9 @@ void ForwardNchw(const CpuContext& context, const Params& params,
                  const Fillers<T>& fillers, const FeatureMaps<const T>& maps,
                  T* output) {
   using W = Accumulator<T>;
-  const BoxSchedule schedule(params, sizes, maps, boxes);
-  for (const BoxSchedule::Entry& entry : schedule.entries()) {
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
+  for (int64_t k = 0; k < boxes.count(); ++k) {
+    const BoxSchedule::Entry& entry = schedule.entry(k);
     if (entry.finite) continue;
     std::fill(BinsOf(output, params, sizes, entry.box, 0),
               BinsOf(output, params, sizes, entry.box + 1, 0),
@@ -208,36 +294,54 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* grad_output, const FeatureMaps<T>& maps) {
   using W = Accumulator<T>;
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
                              schedule);
   const ChannelBlocks blocks(sizes, maps);
-  const double unit_cost = blocks.elements() * 2 * kTransposeCost +
-                           kNchwCost * schedule.cost() / double(blocks.units());
+  // Where there are more threads than blocks, each block is cut into bands.
+  const int64_t bands =
+      std::max<int64_t>(1, kUnitsPerThread * context.threads /
+                               std::max<int64_t>(blocks.units(), 1));
+  const double unit_cost =
+      (blocks.elements() * 2 * kTransposeCost +
+       kNchwCost * schedule.cost() / double(blocks.units())) /
+      double(bands);
   context.parallel_for(
-      blocks.units(), UnitCost(unit_cost), [&](int64_t begin, int64_t end) {
+      blocks.units() * bands, UnitCost(unit_cost),
+      [&](int64_t begin, int64_t end) {
         BlockScratch<T> scratch(context, params);
         typename TapTable<T, B>::Reader taps(table);
         AlignedVector<W> summed(params.pooled_width() * blocks.widest());
         for (int64_t i = begin; i < end; ++i) {
-          const auto [m, n, block] = blocks.unit(i);
+          const auto [m, n, block] = blocks.unit(i / bands);
           const FeatureMap<T>& map = maps[m];
           const int64_t channels = block.channels.length();
-          W* image = scratch.ZeroMap(map.pixels(), channels);
-          for (auto* entry = schedule.begin(m, n); entry != schedule.end(m, n);
-               ++entry) {
-            if (!entry->touches_map()) continue;
-            const W* upstream =
-                scratch.LoadBins(BinsOf(grad_output, params, sizes, entry->box,
+          const Tile band = {PartOf(map.height, bands, i % bands),
+                             {0, map.width}};
+          if (band.rows.empty()) continue;
+          const int64_t row_stride = map.width * channels;
+          const int64_t pixels = band.rows.length() * map.width;
+          W* const part_of_map = scratch.ZeroMap(pixels, channels);
+          W* const origin =
+              OriginOfMap(part_of_map, band, row_stride, channels);
+          for (const BoxSchedule::Entry& entry : schedule.entries(m, n)) {
+            if (!entry.touches_map() || !Overlap(entry.rows, band.rows)) {
+              continue;
+            }
+            TilePart<W> part =
+                MakeTilePart<W>(taps.Get(entry.box), nullptr, band);
+            if (part.rows.empty() || part.columns.empty()) continue;
+            part.grad_output =
+                scratch.LoadBins(BinsOf(grad_output, params, sizes, entry.box,
                                         block.channels.begin),
-                                 channels);
-            scratch.kernels.feature_grad(
-                MakeTilePart(taps.Get(entry->box), upstream,
-                             {{0, map.height}, {0, map.width}}),
-                nullptr, channels, map.width * channels, image, summed.data());
+                                 channels, BinsWithin(part.taps.y, part.rows));
+            scratch.kernels.feature_grad(part, nullptr, channels, row_stride,
+                                         origin, summed.data());
           }
-          scratch.StoreMap(map.pixels(), channels,
-                           PlanesOf(map, sizes, n, block.channels.begin));
+          scratch.StoreMap(pixels, channels,
+                           PlanesOf(map, sizes, n, block.channels.begin) +
+                               band.rows.begin * map.width,
+                           map.pixels());
         }
       });
 }
@@ -248,12 +352,12 @@ template <typename T, typename B>
 void BoxGradNchw(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
                  const FeatureMaps<const T>& maps, const T* grad_output,
-                 std::vector<double>* grads) {
+                 B* grad_boxes) {
   using W = Accumulator<T>;
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const ChannelBlocks blocks(sizes, maps);
   const int64_t box_parts = blocks.most() * kCoordinates;
-  std::vector<double> parts(boxes.count() * box_parts, 0.0);
+  RawArray<double> parts(boxes.count() * box_parts);
   ForEachBlockOfBoxes<T>(
       context, params, sizes, maps, schedule, blocks,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
@@ -270,11 +374,20 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
             image, row_stride, channels,
             &parts[entry.box * box_parts + block.index * kCoordinates]);
       });
-  for (int64_t k = 0; k < boxes.count(); ++k) {
-    for (int64_t i = 0; i < box_parts; ++i) {
-      (*grads)[k * kCoordinates + i % kCoordinates] += parts[k * box_parts + i];
-    }
-  }
+  context.parallel_for(
+      boxes.count(), UnitCost(kPartCost * double(box_parts)),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+          const BoxSchedule::Entry& entry = schedule.entry(k);
+          double grad[kCoordinates] = {};
+          const int64_t count = blocks.count(entry.map) * kCoordinates;
+          for (int64_t i = 0; i < count; ++i) {
+            grad[i % kCoordinates] +=
+                entry.finite ? parts[k * box_parts + i] : NaN<double>();
+          }
+          WriteBoxGrad(grad, boxes.columns(), k, grad_boxes);
+        }
+      });
 }
 
 }  // namespace tf_roialign

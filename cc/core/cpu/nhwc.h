@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
@@ -47,7 +48,7 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
                  T* output) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
@@ -60,21 +61,21 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
         Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
                                           channels);
         BoxTapsBuilder<W> builder;
-        for (auto* entry = schedule.share_begin(begin);
-             entry != schedule.share_begin(end); ++entry) {
-          T* out = output + entry->box * box_stride;
-          if (!entry->finite) {
+        for (const BoxSchedule::Entry& entry :
+             schedule.entries_of_shares(begin, end)) {
+          T* out = output + entry.box * box_stride;
+          if (!entry.finite) {
             std::fill_n(out, box_stride, fillers.no_meaning);
             continue;
           }
-          const FeatureMap<const T>& map = maps[entry->map];
+          const FeatureMap<const T>& map = maps[entry.map];
           const BoxAxes<B> axes =
-              MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          const T* image = ImageOfMap(map, entry->image, channels);
+              MakeBoxAxes(params, map, boxes.coordinates(entry.box));
+          const T* image = ImageOfMap(map, entry.image, channels);
           const int64_t row_stride = map.width * channels;
           const Requantization<W> to_codes =
               fillers.quantization.OfBins(SamplesPerBin<W>(axes));
-          if (SweepPays<T>(params, entry->rows, entry->columns, channels)) {
+          if (SweepPays<T>(params, entry.rows, entry.columns, channels)) {
             const BoxTaps<W> taps =
                 builder.template BuildFor<T>(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
@@ -99,7 +100,8 @@ void ForEachTile(const CpuContext& context, const Sizes& sizes,
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
   const int64_t channels = sizes.channels;
-  const Tiling tiling(sizes.batch, maps, channels * int64_t(sizeof(W)));
+  const Tiling tiling(sizes.batch, maps, channels * int64_t(sizeof(W)),
+                      context.threads);
   const double tile_cost =
       double(tiling.pixels()) * double(channels) * kClearCost +
       kGradCost * schedule.cost() / double(tiling.count());
@@ -117,9 +119,9 @@ void ForEachTile(const CpuContext& context, const Sizes& sizes,
           const int64_t row_stride = tile.columns.length() * channels;
           if (i == begin || tile.columns.begin == 0) {
             in_rows.clear();
-            for (auto* entry = schedule.begin(unit.map, unit.image);
-                 entry != schedule.end(unit.map, unit.image); ++entry) {
-              if (Overlap(entry->rows, tile.rows)) in_rows.push_back(entry);
+            for (const BoxSchedule::Entry& entry :
+                 schedule.entries(unit.map, unit.image)) {
+              if (Overlap(entry.rows, tile.rows)) in_rows.push_back(&entry);
             }
           }
 
@@ -208,7 +210,7 @@ template <typename T, typename B>
 void FeatureGradNhwc(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
                      const T* grad_output, const FeatureMaps<T>& maps) {
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
                              schedule);
   ForEachTile(context, sizes, schedule, maps, [&] {
@@ -221,10 +223,10 @@ template <typename T, typename B>
 void BoxGradNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
                  const FeatureMaps<const T>& maps, const T* grad_output,
-                 std::vector<double>* grads) {
+                 B* grad_boxes) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
@@ -232,24 +234,30 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
       schedule.shares(), UnitCost(kGradCost * schedule.share_cost()),
       [&](int64_t begin, int64_t end) {
         BoxPooler<T> pooler(params);
-        Sweep<T, BoxGradVisitor<T>> sweep({kernels, channels}, channels);
+        Sweep<T, BoxGradVisitor<T, B>> sweep(
+            {kernels, channels, boxes.columns(), grad_boxes}, channels);
         BoxTapsBuilder<W> builder;
-        for (auto* entry = schedule.share_begin(begin);
-             entry != schedule.share_begin(end); ++entry) {
-          if (!entry->finite) continue;
-          const FeatureMap<const T>& map = maps[entry->map];
+        for (const BoxSchedule::Entry& entry :
+             schedule.entries_of_shares(begin, end)) {
+          double grad[kCoordinates] = {};
+          if (!entry.finite) {
+            std::fill_n(grad, kCoordinates, NaN<double>());
+            WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
+            continue;
+          }
+          const FeatureMap<const T>& map = maps[entry.map];
           const BoxAxes<B> axes =
-              MakeBoxAxes(params, map, boxes.coordinates(entry->box));
-          const T* upstream = grad_output + entry->box * box_stride;
-          const T* image = ImageOfMap(map, entry->image, channels);
+              MakeBoxAxes(params, map, boxes.coordinates(entry.box));
+          const T* upstream = grad_output + entry.box * box_stride;
+          const T* image = ImageOfMap(map, entry.image, channels);
           const int64_t row_stride = map.width * channels;
-          double* grad = &(*grads)[entry->box * kCoordinates];
-          if (SweepPays<T>(params, entry->rows, entry->columns, channels)) {
+          if (SweepPays<T>(params, entry.rows, entry.columns, channels)) {
             const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
-            sweep.Add(image, row_stride, taps, &builder, {upstream, grad});
+            sweep.Add(image, row_stride, taps, &builder, {entry.box, upstream});
           } else {
             pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
                            channels, grad);
+            WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
           }
         }
         sweep.Run();

@@ -1,6 +1,7 @@
 #include "cc/core/cpu/roi_align_cpu.h"
 
-#include <vector>
+#include <algorithm>
+#include <cstdint>
 
 #include "cc/core/cpu/checked_call.h"
 #include "cc/core/cpu/max_grad.h"
@@ -26,6 +27,20 @@ Status ForwardAnyLayout(const CpuContext& context, const Params& params,
                              : ForwardNchw<T, B>)(context, params, sizes, table,
                                                   fillers, features, output);
                       });
+}
+
+// Of boxes without channels.
+template <typename T, typename B>
+void ClearBoxGrads(const Params& params, const FeatureMaps<const T>& maps,
+                   const BoxTable<B>& boxes, B* grad_boxes) {
+  for (int64_t k = 0; k < boxes.count(); ++k) {
+    double grad[kCoordinates] = {};
+    if (!MakeBoxAxes(params, maps[boxes.map(k)], boxes.coordinates(k))
+             .finite()) {
+      std::fill_n(grad, kCoordinates, NaN<double>());
+    }
+    WriteBoxGrad(grad, boxes.columns(), k, grad_boxes);
+  }
 }
 
 }  // namespace
@@ -95,21 +110,14 @@ Status RoiAlignBoxGrad(const CpuContext& context, const Params& params,
   return WithBoxTable(
       params, sizes, features, boxes, [&](const BoxTable<B>& table) {
         if (boxes.count == 0) return;
-        std::vector<double> grads(boxes.count * kCoordinates, 0.0);
-        if (sizes.channels > 0) {
-          (params.data_format == Layout::kNHWC
-               ? BoxGradNhwc<T, B>
-               : BoxGradNchw<T, B>)(context, params, sizes, table, features,
-                                    grad_output, &grads);
+        if (sizes.channels == 0) {
+          ClearBoxGrads(params, features, table, grad_boxes);
+          return;
         }
-        for (int64_t k = 0; k < boxes.count; ++k) {
-          double* grad = &grads[k * kCoordinates];
-          if (!MakeBoxAxes(params, features[table.map(k)], table.coordinates(k))
-                   .finite()) {
-            std::fill_n(grad, kCoordinates, NaN<double>());
-          }
-          WriteBoxGrad(grad, boxes.columns, k, grad_boxes);
-        }
+        (params.data_format == Layout::kNHWC
+             ? BoxGradNhwc<T, B>
+             : BoxGradNchw<T, B>)(context, params, sizes, table, features,
+                                  grad_output, grad_boxes);
       });
 }
 

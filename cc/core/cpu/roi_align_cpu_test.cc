@@ -151,6 +151,33 @@ TEST_P(RoiAlignCpu, BitsDoNotDependOnThreads) {
 #undef TF_ROIALIGN_EXPECT
 }
 
+// Threads that are many more than the processors, on a call that is cut in all
+// the ways there are.
+TEST(ManyThreads, GiveTheSameBits) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int64_t channels : {37, 300}) {
+      Call<float, float> call = RandomCall<float, float>(
+          8, {{3, 4}, 0, true, layout}, {2, channels, 300},
+          {{70, 90, 2.1, 1.9}, {35, 45, 1.1, 0.9}});
+      for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+        call.map_indices.push_back(static_cast<int32_t>(k % 3 == 0));
+      }
+      const SimdLevel level = CurrentSimdLevel();
+      const auto grads = FeatureGrad(call, level);
+      for (const int threads : {3, 32}) {
+        ExpectSameBits(Forward(call, level),
+                       Forward(call, level, Threads(threads)));
+        ExpectSameBits(BoxGrad(call, level),
+                       BoxGrad(call, level, Threads(threads)));
+        const auto shared = FeatureGrad(call, level, Threads(threads));
+        for (size_t m = 0; m < grads.size(); ++m) {
+          ExpectSameBits(grads[m], shared[m]);
+        }
+      }
+    }
+  }
+}
+
 std::string ParamName(
     const testing::TestParamInfo<RoiAlignCpu::ParamType>& info) {
   const auto [layout, aligned, ratio, channels] = info.param;

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <new>
 
+#include "cc/core/base/span.h"
 #include "cc/core/cpu/tuning.h"
 
 namespace tf_roialign {
@@ -35,23 +37,33 @@ class Condition {
 
 using Run = std::function<void(int64_t, int64_t)>;
 
-// Blocks of units that threads take one by one.
-class Blocks {
+// Units that threads take in blocks.
+class Work : public std::enable_shared_from_this<Work> {
  public:
-  Blocks(int64_t units, int64_t count, const Run& run)
-      : units_(units), count_(count), run_(run), unfinished_(count) {}
+  Work(const WorkCut& cut, int64_t units, const Schedule& schedule,
+       const Run& run)
+      : cut_(cut),
+        units_(units),
+        schedule_(schedule),
+        run_(run),
+        unfinished_(units) {}
 
-  // Runs blocks until there are none to take. A thread that comes too late for
-  // any does not touch `run`, which may be gone by then.
-  void Work() {
+  // Runs blocks until there are none to take, and wakes threads that do the
+  // same: each a few, since it takes long to wake one. A thread that comes too
+  // late for any block touches neither `schedule` nor `run`, which may be gone
+  // by then. `thread`: a number of its own, 0 for the calling one.
+  void Help(int64_t thread) {
     int64_t finished = 0;
-    for (int64_t i; (i = next_.fetch_add(1)) < count_; ++finished) {
+    Span block;
+    while (Take(&block)) {
+      if (finished == 0) WakeOthers(thread);
       try {
-        run_(Begin(i), Begin(i + 1));
+        run_(block.begin, block.end);
       } catch (const std::bad_alloc&) {
         // An exception may not leave a thread of the pool.
         out_of_memory_ = true;
       }
+      finished += block.length();
     }
     if (finished == 0) return;
     std::lock_guard<std::mutex> lock(mutex_);
@@ -66,13 +78,30 @@ class Blocks {
   }
 
  private:
-  // Without a product that may overflow.
-  int64_t Begin(int64_t block) const {
-    return units_ / count_ * block + std::min(units_ % count_, block);
+  bool Take(Span* block) {
+    int64_t begin = next_;
+    do {
+      if (begin >= units_) return false;
+      *block = {begin, cut_.End(begin)};
+    } while (!next_.compare_exchange_weak(begin, block->end));
+    return true;
   }
 
+  void WakeOthers(int64_t thread) {
+    try {
+      for (int64_t i = 1; i <= kWakes; ++i) {
+        const int64_t other = thread * kWakes + i;
+        if (other >= cut_.threads() || next_ >= units_) return;
+        schedule_([work = shared_from_this(), other] { work->Help(other); });
+      }
+    } catch (const std::bad_alloc&) {
+      // Fewer threads help.
+    }
+  }
+
+  const WorkCut cut_;
   const int64_t units_;
-  const int64_t count_;
+  const Schedule& schedule_;
   const Run& run_;
   std::atomic<int64_t> next_{0};
   std::atomic<bool> out_of_memory_{false};
@@ -83,27 +112,37 @@ class Blocks {
 
 }  // namespace
 
+WorkCut::WorkCut(int64_t threads, int64_t units, int64_t unit_cost)
+    : units_(units), threads_(1), least_(std::max<int64_t>(units, 1)) {
+  const double cost = double(std::max<int64_t>(unit_cost, 1));
+  const double all = double(units) * cost;
+  if (all < kSecondThreadCost) return;
+  threads_ = static_cast<int64_t>(
+      std::min({double(threads), double(units), all / kThreadCost}));
+  threads_ = std::max<int64_t>(threads_, 1);
+  if (threads_ > 1) {
+    least_ = static_cast<int64_t>(
+        std::clamp(std::ceil(kBlockCost / cost), 1.0, double(units)));
+  }
+}
+
+int64_t WorkCut::End(int64_t begin) const {
+  const int64_t left = units_ - begin;
+  const int64_t part = left / threads_ / kBlocksPerThread;
+  return begin + std::min(left, std::max(part, least_));
+}
+
 void ShareWork(int64_t threads, const Schedule& schedule, int64_t units,
                int64_t unit_cost, const Run& run) {
   if (units <= 0) return;
-  const double cost = double(units) * double(std::max<int64_t>(unit_cost, 1));
-  const int64_t count = static_cast<int64_t>(
-      std::min({double(units), double(threads) * double(kBlocksPerThread),
-                cost / double(kBlockCost)}));
-  if (threads <= 1 || count <= 1) {
+  const WorkCut cut(threads, units, unit_cost);
+  if (cut.threads() == 1) {
     run(0, units);
     return;
   }
-  const auto blocks = std::make_shared<Blocks>(units, count, run);
-  try {
-    for (int64_t i = 1; i < std::min(threads, count); ++i) {
-      schedule([blocks] { blocks->Work(); });
-    }
-  } catch (const std::bad_alloc&) {
-    // Fewer threads help. Those that do read `run`: it has to stay.
-  }
-  blocks->Work();
-  blocks->Wait();
+  const auto work = std::make_shared<Work>(cut, units, schedule, run);
+  work->Help(0);
+  work->Wait();
 }
 
 }  // namespace tf_roialign

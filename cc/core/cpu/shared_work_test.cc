@@ -8,32 +8,48 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "cc/core/cpu/tuning.h"
 
 namespace tf_roialign {
 namespace {
 
 constexpr int64_t kDear = 1000000;  // nanoseconds: every unit is worth a block
 
-// Starts a thread for each task.
+// Starts a thread for each task. Those threads may ask for more.
 class Threads {
  public:
   ~Threads() {
-    for (std::thread& thread : threads_) thread.join();
+    for (std::vector<std::thread> threads = Take(); !threads.empty();
+         threads = Take()) {
+      for (std::thread& thread : threads) thread.join();
+    }
   }
 
   Schedule schedule() {
     return [this](std::function<void()> task) {
       std::lock_guard<std::mutex> lock(mutex_);
       threads_.emplace_back(std::move(task));
+      ++count_;
     };
   }
 
-  size_t count() const { return threads_.size(); }
+  size_t count() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return count_;
+  }
 
  private:
-  std::mutex mutex_;
+  std::vector<std::thread> Take() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(threads_, {});
+  }
+
+  mutable std::mutex mutex_;
   std::vector<std::thread> threads_;
+  size_t count_ = 0;
 };
 
 std::vector<int> CountVisits(int64_t threads, const Schedule& schedule,
@@ -61,9 +77,38 @@ TEST(SharedWork, EveryUnitRunsOnce) {
 }
 
 TEST(SharedWork, AsksForOneThreadLessThanThereAre) {
-  Threads pool;
-  CountVisits(4, pool.schedule(), 100, kDear);
-  EXPECT_EQ(pool.count(), 3u);
+  for (int64_t threads : {2, 4, 30}) {
+    Threads pool;
+    std::atomic<int64_t> here{0};
+    // Nobody leaves before all have come.
+    ShareWork(threads, pool.schedule(), 1000, kDear, [&](int64_t, int64_t) {
+      ++here;
+      while (here < threads) std::this_thread::yield();
+    });
+    EXPECT_EQ(pool.count(), static_cast<size_t>(threads - 1));
+  }
+}
+
+TEST(SharedWork, AsksForAsManyThreadsAsPay) {
+  const auto threads = [](double cost) {
+    return WorkCut(96, 1000, static_cast<int64_t>(cost / 1000)).threads();
+  };
+  EXPECT_EQ(threads(0.9 * kSecondThreadCost), 1);
+  EXPECT_EQ(threads(10.5 * kThreadCost), 10);
+  EXPECT_EQ(threads(1000 * kThreadCost), 96);
+}
+
+TEST(SharedWork, BlocksBecomeSmaller) {
+  const int64_t units = 5000;
+  const WorkCut cut(7, units, kDear);
+  int64_t last = units;
+  for (int64_t begin = 0; begin < units; begin = cut.End(begin)) {
+    const int64_t length = cut.End(begin) - begin;
+    EXPECT_GE(length, 1);
+    EXPECT_LE(length, last);
+    last = length;
+  }
+  EXPECT_EQ(last, 1);
 }
 
 TEST(SharedWork, CheapWorkStaysHere) {

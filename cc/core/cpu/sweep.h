@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/core/base/span.h"
+#include "cc/core/call/boxes.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/box_taps.h"
@@ -48,9 +49,10 @@ struct TapRows {
 };
 
 // Visitor: what happens to the boxes. It has a type Box, KeptElements(taps,
-// channels) of accumulators that a box needs in the meantime, and Visit(box,
-// taps, TapRows, kept). A box's taps come in their order for each block of
-// channels, so that what comes out does not depend on the other boxes.
+// channels) of accumulators that a box needs in the meantime, Visit(taps,
+// TapRows, kept, box), and Finish(box) for after all. A box's taps come in
+// their order for each block of channels, so that what comes out does not
+// depend on the other boxes.
 template <typename T, typename Visitor>
 class Sweep {
  public:
@@ -81,6 +83,7 @@ class Sweep {
         RunGroup(begin, end, some);
       }
     }
+    for (size_t b = 0; b < count_; ++b) visitor_.Finish(boxes_[b].visited);
     count_ = 0;
   }
 
@@ -194,12 +197,12 @@ class Sweep {
         while (box->tap < end && taps.pixel[box->tap] < y + !goes_back) {
           ++box->tap;
         }
-        visitor_.Visit(box->visited, box->taps,
+        visitor_.Visit(box->taps,
                        {box->bin_row,
                         {first, box->tap},
                         goes_back ? image : row,
                         channels},
-                       box->kept);
+                       box->kept, &box->visited);
       } while (box->tap < end);
     }
   }
@@ -226,14 +229,16 @@ struct ForwardVisitor {
   static int64_t KeptElements(const BoxTaps<W>& taps, int64_t channels) {
     return taps.pooled_width * (channels + 1);
   }
-  void Visit(const Box& box, const BoxTaps<W>& taps, const TapRows<T>& rows,
-             W* kept) const {
+  void Visit(const BoxTaps<W>& taps, const TapRows<T>& rows, W* kept,
+             Box* box) const {
     kernels.forward_rows(taps, rows.p, rows.taps, rows.pixels,
-                         rows.channels.length(), box.to_codes, stream, kept,
-                         box.output + rows.p * taps.pooled_width * bin_stride +
+                         rows.channels.length(), box->to_codes, stream, kept,
+                         box->output + rows.p * taps.pooled_width * bin_stride +
                              rows.channels.begin,
                          bin_stride);
   }
+
+  void Finish(const Box&) const {}
 
   const CpuKernels<T>& kernels;
   bool stream;
@@ -241,26 +246,32 @@ struct ForwardVisitor {
 };
 
 // The gradient to the boxes.
-template <typename T>
+template <typename T, typename B>
 struct BoxGradVisitor {
   using W = Accumulator<T>;
   struct Box {
+    int64_t box;
     const T* grad_output;
-    double* grad;
+    double grad[kCoordinates] = {};
   };
 
   static int64_t KeptElements(const BoxTaps<W>&, int64_t) { return 0; }
-  void Visit(const Box& box, const BoxTaps<W>& taps, const TapRows<T>& rows,
-             W*) const {
+  void Visit(const BoxTaps<W>& taps, const TapRows<T>& rows, W*,
+             Box* box) const {
     kernels.box_grad_rows(taps, rows.taps, rows.pixels, rows.channels.length(),
-                          box.grad_output +
+                          box->grad_output +
                               rows.p * taps.pooled_width * bin_stride +
                               rows.channels.begin,
-                          bin_stride, box.grad);
+                          bin_stride, box->grad);
+  }
+  void Finish(const Box& box) const {
+    WriteBoxGrad(box.grad, columns, box.box, grad_boxes);
   }
 
   const CpuKernels<T>& kernels;
   int64_t bin_stride;
+  int64_t columns;
+  B* grad_boxes;
 };
 
 }  // namespace tf_roialign

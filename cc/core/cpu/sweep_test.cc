@@ -58,14 +58,15 @@ int64_t CountSwept(const Call<T, float>& call) {
                                    size.width, size.scale_y, size.scale_x};
   BoxTable<float> table;
   ExpectOk(table.Init(call.boxes(), call.sizes.batch, 1));
-  const BoxSchedule schedule(call.params, call.sizes, FeatureMaps<const T>(map),
-                             table);
-  return std::count_if(schedule.entries().begin(), schedule.entries().end(),
-                       [&](const BoxSchedule::Entry& entry) {
-                         return SweepPays<T>(call.params, entry.rows,
-                                             entry.columns,
-                                             call.sizes.channels);
-                       });
+  const BoxSchedule schedule(Serial, call.params, call.sizes,
+                             FeatureMaps<const T>(map), table);
+  int64_t count = 0;
+  for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+    const BoxSchedule::Entry& entry = schedule.entry(k);
+    count += SweepPays<T>(call.params, entry.rows, entry.columns,
+                          call.sizes.channels);
+  }
+  return count;
 }
 
 class SweepTest

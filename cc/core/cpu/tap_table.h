@@ -4,14 +4,19 @@
 #define TF_ROIALIGN_CC_CORE_CPU_TAP_TABLE_H_
 
 #include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "cc/core/base/parallel.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
+#include "cc/core/cpu/arena.h"
 #include "cc/core/cpu/box_schedule.h"
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
+#include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/tuning.h"
 #include "cc/core/dtypes/float16.h"
 
@@ -35,18 +40,23 @@ class TapTable {
         double(boxes.count()) *
             double(params.pooled_height() + params.pooled_width());
     if (pixels * kPixelTapBytes > kTapTableBytes) return;
-    table_.resize(boxes.count());
+    table_.emplace(boxes.count());
     parallel_for(boxes.count(), kPixelTapsCost,
                  [&](int64_t begin, int64_t end) {
                    BoxTapsBuilder<W> builder;
+                   BoxPixelTapsBuilder<W> taps;
+                   Arena arena;
                    for (int64_t k = begin; k < end; ++k) {
-                     Build(k, &builder, &table_[k]);
+                     Build(k, &builder, &taps);
+                     (*table_)[k] = taps.CopyTo(&arena);
                    }
+                   std::lock_guard<std::mutex> lock(mutex_);
+                   arenas_.push_back(std::move(arena));
                  });
   }
 
   // Whether what a reader gave out outlives its next answer.
-  bool is_kept() const { return !table_.empty(); }
+  bool is_kept() const { return table_.has_value(); }
 
   // One for each thread.
   class Reader {
@@ -54,7 +64,7 @@ class TapTable {
     explicit Reader(const TapTable& table) : table_(table) {}
 
     BoxPixelTaps<W> Get(int64_t box) {
-      if (table_.is_kept()) return table_.table_[box].view();
+      if (table_.is_kept()) return (*table_.table_)[box];
       table_.Build(box, &builder_, &taps_);
       return taps_.view();
     }
@@ -76,7 +86,9 @@ class TapTable {
   const Params& params_;
   const FeatureMaps<T> maps_;
   const BoxTable<B>& boxes_;
-  std::vector<BoxPixelTapsBuilder<W>> table_;
+  std::optional<RawArray<BoxPixelTaps<W>>> table_;
+  std::mutex mutex_;
+  std::vector<Arena> arenas_;  // what table_ points to
 };
 
 }  // namespace tf_roialign

@@ -18,10 +18,10 @@ namespace tf_roialign {
 // One map, of which there is one for each image.
 class MapTiling {
  public:
-  MapTiling(int64_t height, int64_t width, int64_t pixel_bytes)
+  // `pixels`: of a tile, at most.
+  MapTiling(int64_t height, int64_t width, int64_t pixels)
       : height_(height), width_(width) {
     if (height == 0 || width == 0) return;
-    const int64_t pixels = std::max<int64_t>(1, kTileBytes / pixel_bytes);
     int64_t side = 1;
     while (4 * side * side <= pixels) side *= 2;
     tile_width_ = std::min(width, std::max(side, pixels / height));
@@ -60,13 +60,16 @@ class Tiling {
     Tile tile;
   };
 
+  // As large as is good for one thread, or smaller for there to be enough.
   template <typename T>
-  Tiling(int64_t batch, const FeatureMaps<T>& maps, int64_t pixel_bytes) {
-    begin_.push_back(0);
-    for (const FeatureMap<T>& map : maps) {
-      maps_.emplace_back(map.height, map.width, pixel_bytes);
-      begin_.push_back(begin_.back() + batch * maps_.back().count());
-      pixels_ = std::max(pixels_, maps_.back().pixels());
+  Tiling(int64_t batch, const FeatureMaps<T>& maps, int64_t pixel_bytes,
+         int64_t threads) {
+    int64_t bytes = kTileBytes;
+    Cut(batch, maps, bytes / pixel_bytes);
+    while (threads > 1 && bytes > kLeastTileBytes &&
+           count() < kUnitsPerThread * threads) {
+      bytes /= 2;
+      Cut(batch, maps, bytes / pixel_bytes);
     }
   }
 
@@ -82,6 +85,18 @@ class Tiling {
   }
 
  private:
+  template <typename T>
+  void Cut(int64_t batch, const FeatureMaps<T>& maps, int64_t pixels) {
+    maps_.clear();
+    begin_.assign(1, 0);
+    pixels_ = 0;
+    for (const FeatureMap<T>& map : maps) {
+      maps_.emplace_back(map.height, map.width, std::max<int64_t>(1, pixels));
+      begin_.push_back(begin_.back() + batch * maps_.back().count());
+      pixels_ = std::max(pixels_, maps_.back().pixels());
+    }
+  }
+
   std::vector<MapTiling> maps_;
   std::vector<int64_t> begin_;
   int64_t pixels_ = 0;
@@ -95,21 +110,22 @@ Span EntriesWithin(const PixelTapsView<W>& taps, const Span& span) {
           std::lower_bound(taps.pixel, end, span.end) - taps.pixel};
 }
 
+// The bins that touch pixels, entries of `taps`.
+template <typename W>
+Span BinsWithin(const PixelTapsView<W>& taps, const Span& entries) {
+  if (entries.empty()) return {};
+  const int64_t* begin = taps.bin + taps.begin[entries.begin];
+  const int64_t* end = taps.bin + taps.begin[entries.end];
+  return {*std::min_element(begin, end), *std::max_element(begin, end) + 1};
+}
+
 // What a box adds to a tile; may be nothing.
 template <typename T>
 TilePart<T> MakeTilePart(const BoxPixelTaps<Accumulator<T>>& taps,
                          const T* grad_output, const Tile& tile) {
-  TilePart<T> part = {taps,
-                      grad_output,
-                      EntriesWithin(taps.y, tile.rows),
-                      EntriesWithin(taps.x, tile.columns),
-                      {taps.pooled_width, 0}};
-  for (int64_t t = taps.x.begin[part.columns.begin];
-       t < taps.x.begin[part.columns.end]; ++t) {
-    part.bins.begin = std::min(part.bins.begin, taps.x.bin[t]);
-    part.bins.end = std::max(part.bins.end, taps.x.bin[t] + 1);
-  }
-  return part;
+  const Span columns = EntriesWithin(taps.x, tile.columns);
+  return {taps, grad_output, EntriesWithin(taps.y, tile.rows), columns,
+          BinsWithin(taps.x, columns)};
 }
 
 }  // namespace tf_roialign

@@ -5,43 +5,65 @@
 #ifndef TF_ROIALIGN_CC_CORE_CPU_TUNING_H_
 #define TF_ROIALIGN_CC_CORE_CPU_TUNING_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tf_roialign {
 
 // ---- Costs, in nanoseconds of one thread. They only balance the shares, and
-// say when a second thread pays.
+// say when a second thread pays. Measured with //benchmarks:serial_parts as
+// calls whose data stay in cache take them, S1 and S20: what waits for memory
+// takes up to twice as long, and there is enough of it for any threads.
 
-// Of a box's forward, whatever its size. Unmeasured.
+// Of a box's forward, whatever its size.
 constexpr double kBoxCost = 500;
-// Of a channel of a tap; a bin costs two. Unmeasured.
-constexpr double kTapCost = 0.08;
-// A box of a gradient, in forwards. Unmeasured.
-constexpr double kGradCost = 1.5;
+// Of a channel of a tap; a bin costs two. AVX-512; AVX2: 0.05.
+constexpr double kTapCost = 0.04;
+// A box of a gradient, in forwards: 1.1 with AVX-512, 1.4 with AVX2.
+constexpr double kGradCost = 1.3;
 // A box in NCHW, in forwards of NHWC, and a map's or window's element that is
-// brought into the order of channels last. Unmeasured.
+// brought into the order of channels last.
 constexpr double kNchwCost = 3;
-constexpr double kTransposeCost = 0.25;
-// An element of a gradient's map that is cleared and rounded. Unmeasured.
-constexpr double kClearCost = 0.125;
+constexpr double kTransposeCost = 0.5;
+// An element of a gradient's map that is cleared and rounded.
+constexpr double kClearCost = 0.3;
 // The taps of a box by pixel. Unmeasured.
 constexpr int64_t kPixelTapsCost = 2000;
+// A number of a box's gradient that is added up, in NCHW. Unmeasured.
+constexpr double kPartCost = 1;
+// Of a box's entry in the schedule. It takes 36, but the threads that are woken
+// for it are needed next.
+constexpr double kEntryCost = 100;
 
 // ---- How a call is cut up.
 
-// Shares of the boxes: enough that the last ones to be taken are short.
-// Unmeasured.
-constexpr int64_t kBoxShares = 64;
+// Shares of the boxes, and how many there are at most: what 96 threads take in
+// turns, and short enough that they end together.
+constexpr double kShareCost = 10000;
+constexpr double kMostShares = 1024;
+// Fewer boxes are sorted by comparing. Unmeasured.
+constexpr size_t kRadixBoxes = 64;
+// Where a gradient's tiles or NCHW's blocks are fewer than this for each
+// thread, they are cut further. Predictions for 32 and 96 threads:
+// cpu-kernels.md.
+constexpr int64_t kUnitsPerThread = 4;
 // Boxes whose middles are in one cell of so many pixels a side are neighbours.
 // Unmeasured.
 constexpr int64_t kNeighbourCell = 8;
 // A tile of a gradient's map: it stays in the second cache. 128 and 512 KB:
 // within 10 %.
 constexpr int64_t kTileBytes = 256 * 1024;
+// Where there are fewer tiles than kUnitsPerThread asks for, they are halved,
+// but not beyond this. W3's gradient on one thread, with tiles of 256, 64, 32
+// KB: 39, 41, 51 ms; W1's: 24, 27, 29 ms.
+constexpr int64_t kLeastTileBytes = 32 * 1024;
 // Channels of an NCHW block, and the plane beyond which it has half as many:
 // its map stays in the third cache. Unmeasured.
 constexpr int64_t kBlockChannels = 64;
 constexpr int64_t kSmallPlane = 1 << 14;
+// Maps of blocks that threads make together: what malloc keeps from call to
+// call (M_MMAP_THRESHOLD is at most 32 MB), for fresh pages take longer.
+constexpr double kGroupBytes = 30 << 20;
 // NCHW takes each box's window by itself if all together are a smaller part of
 // the maps than this. Unmeasured.
 constexpr double kWindowsPay = 0.5;
@@ -58,11 +80,17 @@ constexpr int64_t kStreamBytes = 8 << 20;
 
 // ---- Threads that are only given tasks (shared_work.h).
 
-// A block of units that is worth a thread's while, in nanoseconds. Unmeasured.
-constexpr int64_t kBlockCost = 10000;
-// More blocks than threads, so that all finish at about the same time.
+// Work, in nanoseconds, that a second thread is woken for, and that each thread
+// has at least if there are more: S20 is not to wake any. Else unmeasured.
+constexpr double kSecondThreadCost = 200000;
+constexpr double kThreadCost = 40000;
+// Work that is worth taking a block for: each makes its scratch anew.
 // Unmeasured.
-constexpr int64_t kBlocksPerThread = 4;
+constexpr double kBlockCost = 10000;
+// A block is this part of what a thread has still to do. Unmeasured.
+constexpr int64_t kBlocksPerThread = 3;
+// Threads that a thread wakes, if there are enough. Unmeasured.
+constexpr int64_t kWakes = 4;
 
 // ---- Inner loops (simd/).
 
@@ -70,7 +98,7 @@ constexpr int64_t kBlocksPerThread = 4;
 // forward 20 to 26 ms.
 constexpr int64_t kPrefetchBytes = 24 * 1024;
 // Pixels that all blocks of channels go through before the next ones.
-constexpr int64_t kGroupBytes = 16 * 1024;
+constexpr int64_t kTapGroupBytes = 16 * 1024;
 constexpr int64_t kBoxGradGroupBytes = 64 * 1024;
 // Channels of the box gradient at a time.
 constexpr int64_t kBoxGradChannels = 256;

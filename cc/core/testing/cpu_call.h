@@ -4,6 +4,7 @@
 #define TF_ROIALIGN_CC_CORE_TESTING_CPU_CALL_H_
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <random>
 #include <vector>
@@ -127,6 +128,17 @@ Call<T, B> RandomCall(int seed, const Params& params, const Sizes& sizes,
   return call;
 }
 
+// More than any that are there, so that calls are cut as small as they may be.
+constexpr int64_t kManyThreads = 32;
+
+// How a call with other threads than its own is cut.
+inline int64_t CountFor(const ParallelFor& threads) {
+  using Function =
+      void (*)(int64_t, int64_t, const std::function<void(int64_t, int64_t)>&);
+  const Function* function = threads.target<Function>();
+  return function != nullptr && *function == Serial ? 1 : kManyThreads;
+}
+
 // What of `from` belongs to `boxes`, of `count` numbers a box.
 template <typename Number>
 std::vector<Number> RowsOf(const std::vector<Number>& from,
@@ -196,8 +208,8 @@ std::vector<T> Forward(const Call<T, B>& call, SimdLevel level,
                        Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
   WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
-    return RoiAlignForward({threads, level}, call.params, call.sizes,
-                           call.boxes(), features, output.data());
+    return RoiAlignForward({threads, level, CountFor(threads)}, call.params,
+                           call.sizes, call.boxes(), features, output.data());
   });
   return output;
 }
@@ -209,9 +221,9 @@ std::vector<T> ForwardQuantized(const Call<T, B>& call, float scale,
                                 Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), T(77));
   WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
-    return RoiAlignForwardQuantized({threads, level}, call.params, call.sizes,
-                                    call.boxes(), scale, zero_point, features,
-                                    output.data());
+    return RoiAlignForwardQuantized({threads, level, CountFor(threads)},
+                                    call.params, call.sizes, call.boxes(),
+                                    scale, zero_point, features, output.data());
   });
   return output;
 }
@@ -222,8 +234,9 @@ std::vector<std::vector<T>> FeatureGrad(const Call<T, B>& call, SimdLevel level,
                                         const ParallelFor& threads = Serial,
                                         Status* status = nullptr) {
   return MakeFeatureGrad(call, status, [&](const FeatureMaps<T>& grad) {
-    return RoiAlignFeatureGrad({threads, level}, call.params, call.sizes,
-                               call.boxes(), call.grad_output.data(), grad);
+    return RoiAlignFeatureGrad({threads, level, CountFor(threads)}, call.params,
+                               call.sizes, call.boxes(),
+                               call.grad_output.data(), grad);
   });
 }
 
@@ -233,9 +246,9 @@ std::vector<B> BoxGrad(const Call<T, B>& call, SimdLevel level,
                        Status* status = nullptr) {
   std::vector<B> grad(call.rows.size(), B(77));
   WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
-    return RoiAlignBoxGrad({threads, level}, call.params, call.sizes,
-                           call.boxes(), features, call.grad_output.data(),
-                           grad.data());
+    return RoiAlignBoxGrad({threads, level, CountFor(threads)}, call.params,
+                           call.sizes, call.boxes(), features,
+                           call.grad_output.data(), grad.data());
   });
   return grad;
 }
@@ -246,9 +259,9 @@ std::vector<T> BoxTangent(const Call<T, B>& call, SimdLevel level,
                           Status* status = nullptr) {
   std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
   WithFeatures(call, status, [&](const FeatureMaps<const T>& features) {
-    return RoiAlignBoxTangent({threads, level}, call.params, call.sizes,
-                              call.boxes(), call.direction.data(), features,
-                              output.data());
+    return RoiAlignBoxTangent({threads, level, CountFor(threads)}, call.params,
+                              call.sizes, call.boxes(), call.direction.data(),
+                              features, output.data());
   });
   return output;
 }
@@ -260,9 +273,9 @@ std::vector<std::vector<T>> BoxTangentGrad(const Call<T, B>& call,
                                            const ParallelFor& threads = Serial,
                                            Status* status = nullptr) {
   return MakeFeatureGrad(call, status, [&](const FeatureMaps<T>& grad) {
-    return RoiAlignBoxTangentGrad({threads, level}, call.params, call.sizes,
-                                  call.boxes(), call.direction.data(),
-                                  call.grad_output.data(), grad);
+    return RoiAlignBoxTangentGrad(
+        {threads, level, CountFor(threads)}, call.params, call.sizes,
+        call.boxes(), call.direction.data(), call.grad_output.data(), grad);
   });
 }
 

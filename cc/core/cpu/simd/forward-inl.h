@@ -161,7 +161,7 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
         PrefetchBin(taps, ahead, q, pixels,
                     [&](const T* pixel) { PrefetchBytes(pixel, pixel_bytes); });
         TapGroups({y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
-                  kGroupBytes / pixel_bytes)
+                  kTapGroupBytes / pixel_bytes)
             .ForEach([&](const Span& rows, const Span& columns, bool is_first,
                          bool is_last) {
               AddGroup<T, kStream, kCodes>(taps, rows, columns, is_first,

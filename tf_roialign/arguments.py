@@ -15,9 +15,19 @@ SpatialScale = float | Sequence[float]
 _END_OF_INT32 = 2**31
 _PLAIN = (int, float, str, np.generic, np.ndarray)
 
+# The checks begin with what nearly every call gives, in its exact type: small eager calls would
+# take as long for the rest as for the op.
+
 
 def check_output_size(output_size: OutputSize) -> tuple[int, int]:
     """Returns (pooled height, pooled width)."""
+    if type(output_size) is int and 0 < output_size < _END_OF_INT32:
+        return output_size, output_size
+    if type(output_size) in (tuple, list) and len(output_size) == 2:
+        height, width = output_size
+        are_ints = type(height) is int and type(width) is int
+        if are_ints and 0 < height < _END_OF_INT32 and 0 < width < _END_OF_INT32:
+            return height, width
     sizes = _without_tensors("output_size", output_size)
     if isinstance(sizes, numbers.Integral):
         sizes = (sizes, sizes)
@@ -40,6 +50,8 @@ def check_spatial_scale(
     spatial_scale: SpatialScale, name: str = "spatial_scale"
 ) -> float | tuple[float, float]:
     """Returns the scale as a Python float; (y, x) where they differ."""
+    if type(spatial_scale) is float and 0 < spatial_scale < math.inf:
+        return spatial_scale
     value = _without_tensors(name, spatial_scale)
     if isinstance(value, list | tuple | np.ndarray):
         scales = [_scale(entry) for entry in value]
@@ -57,6 +69,8 @@ def check_spatial_scale(
 
 def check_canonical_scale(canonical_scale: float) -> float:
     """Returns the side of a box of the canonical level as a Python float."""
+    if type(canonical_scale) in (int, float) and 1 <= canonical_scale < 1e30:
+        return float(canonical_scale)
     scale = _scale(_without_tensors("canonical_scale", canonical_scale))
     held = np.float32(scale) if abs(scale) < 3e38 else np.float32(np.nan)
     if not _is_scale(held):
@@ -89,6 +103,8 @@ def _is_scale(scale):
 
 def check_sampling_ratio(sampling_ratio: int) -> int:
     """Returns the ratio as a Python int, -1 for every negative one."""
+    if type(sampling_ratio) is int and sampling_ratio < _END_OF_INT32:
+        return max(sampling_ratio, -1)
     ratio = _integer("sampling_ratio", sampling_ratio)
     if ratio >= _END_OF_INT32:
         raise ValueError(f"`sampling_ratio` must be less than 2^31, got {ratio}")
@@ -97,6 +113,8 @@ def check_sampling_ratio(sampling_ratio: int) -> int:
 
 def check_aligned(aligned: bool) -> bool:
     """Returns `aligned` as a Python bool; 0 and 1 pass for one."""
+    if type(aligned) is bool:
+        return aligned
     value = _without_tensors("aligned", aligned)
     try:
         if np.ndim(value) == 0 and operator.index(np.asarray(value).item()) in (0, 1):
@@ -108,6 +126,8 @@ def check_aligned(aligned: bool) -> bool:
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Returns `value` if it is one of `choices`."""
+    if type(value) is str and value in choices:
+        return value
     known = _without_tensors(name, value)
     if isinstance(known, bytes):  # what tensors of strings hold
         known = known.decode(errors="replace")

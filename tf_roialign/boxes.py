@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_roialign import keras2
+from tf_roialign.constants import NO_INTEGERS, zeros
 
 TensorLike = tf.types.experimental.TensorLike
 Boxes = Union[TensorLike, tf.RaggedTensor, Sequence[TensorLike]]  # noqa: UP007
-
-_NO_INDICES = np.empty([0], np.int32)
 
 
 def prepare_boxes(features, boxes, box_indices):
@@ -25,6 +24,8 @@ def prepare_boxes(features, boxes, box_indices):
     in place; lists and ragged boxes are flattened. Coordinates become float32
     unless they are float64.
     """
+    if isinstance(boxes, tf.Tensor):
+        return _from_tensor(boxes, box_indices)
     if keras2.is_symbol(boxes) and isinstance(boxes.type_spec, tf.RaggedTensorSpec):
         # Of dense ones, Keras 2 makes layers as it comes upon functions of TensorFlow.
         raise TypeError(
@@ -38,17 +39,22 @@ def prepare_boxes(features, boxes, box_indices):
     if isinstance(boxes, list | tuple) and not is_one_matrix and _is_list_of_images(boxes):
         _refuse_indices(box_indices, "a list")
         return _from_list(features, boxes)
+    return _from_tensor(to_tensor(boxes, "boxes"), box_indices)
 
+
+def _from_tensor(boxes, box_indices):
     boxes = _to_coordinates(boxes, "boxes")
-    if is_one_matrix:
-        boxes = tf.reshape(boxes, [0, 4])
+    shape = boxes.shape
+    rank = shape.rank
     if box_indices is None:
-        if boxes.shape.rank == 2 and boxes.shape[1] == 4:
+        if rank == 2 and shape[1] == 4:
             raise ValueError(
                 f"`boxes` of shape {shape_text(boxes)} need `box_indices`, one image index per box"
             )
-        return boxes, _NO_INDICES
-    if boxes.shape.rank is not None and (boxes.shape.rank != 2 or boxes.shape[1] not in (4, None)):
+        return boxes, NO_INTEGERS.anywhere()
+    if rank == 1 and shape[0] == 0:
+        boxes = tf.reshape(boxes, [0, 4])
+    elif rank is not None and (rank != 2 or shape[1] not in (4, None)):
         raise ValueError(
             f"`boxes` must have shape [K, 4] when `box_indices` is given, got {shape_text(boxes)}"
         )
@@ -102,14 +108,11 @@ def scale_exactly(boxes, spatial_scale):
     These are 32 bits wide. Where float64 boxes ask for more, they are multiplied here:
     coordinate * scale is the first thing the op does, so not a bit is different.
     """
+    are_usable, are_exact = _as_held(spatial_scale)
+    if are_exact:
+        return boxes, spatial_scale
     is_pair = isinstance(spatial_scale, tuple)
     scales = spatial_scale if is_pair else (spatial_scale,)
-    with np.errstate(over="ignore"):
-        held = [float(np.float32(scale)) for scale in scales]
-    # Subnormals are zero on TensorFlow's threads.
-    are_usable = all(np.finfo(np.float32).tiny <= scale < np.inf for scale in held)
-    if are_usable and all(map(operator.eq, held, scales)):
-        return boxes, spatial_scale
     if boxes.dtype != tf.float64:
         if not are_usable:
             raise ValueError(
@@ -128,6 +131,17 @@ def scale_exactly(boxes, spatial_scale):
     y, x = (tf.constant(scale, tf.float64) for scale in (scales[0], scales[-1]))
     of_place = tf.where(tf.equal(place % 2, 0), x, y)
     return boxes * tf.where(place <= 4, of_place, tf.ones([], tf.float64)), 1.0
+
+
+@functools.lru_cache(maxsize=256)
+def _as_held(spatial_scale):
+    """Of a float or two: whether they are usable as the op's attributes, and the same there."""
+    scales = spatial_scale if isinstance(spatial_scale, tuple) else (spatial_scale,)
+    with np.errstate(over="ignore"):
+        held = [float(np.float32(scale)) for scale in scales]
+    # Subnormals are zero on TensorFlow's threads.
+    are_usable = all(np.finfo(np.float32).tiny <= scale < np.inf for scale in held)
+    return are_usable, are_usable and all(map(operator.eq, held, scales))
 
 
 def shape_text(tensor):
@@ -219,7 +233,7 @@ def _rank(value):
 
 
 def _from_list(features, boxes):
-    checks = _one_per_image(features, len(boxes), "entry")
+    checks = _one_per_image(features, len(boxes), "entry", lambda: np.zeros([len(boxes)], np.int32))
     entries = []
     for i, entry in enumerate(boxes):
         name = f"boxes[{i}]"
@@ -229,18 +243,26 @@ def _from_list(features, boxes):
             entry = tf.reshape(_after(_four_columns(entry, message), entry.flat_values), [-1, 4])
         entries.append(_as_rows(_to_coordinates(entry, name), f"`{name}` must have shape [L, 4]"))
     if not entries:
-        return _after(checks, tf.zeros([0, 4])), _NO_INDICES
-    # np.array([]) is float64 because nobody said otherwise.
-    dtypes = [e.dtype for e in entries if e.shape[0] != 0]
-    dtype = tf.float64 if tf.float64 in dtypes else tf.float32
-    flat = tf.concat([tf.cast(entry, dtype) for entry in entries], axis=0)
+        return _after(checks, tf.zeros([0, 4])), NO_INTEGERS.anywhere()
     lengths = [entry.shape[0] for entry in entries]
+    # np.array([]) is float64 because nobody said otherwise.
+    dtypes = [e.dtype for e, length in zip(entries, lengths, strict=True) if length != 0]
+    dtype = tf.float64 if tf.float64 in dtypes else tf.float32
+    entries = [entry if entry.dtype == dtype else tf.cast(entry, dtype) for entry in entries]
     if None in lengths:
-        lengths = [tf.shape(entry)[0] for entry in entries]
-        box_indices = tf.repeat(tf.range(len(entries)), lengths)
+        entries, box_indices = _with_images(entries), NO_INTEGERS.anywhere()
+    elif len(entries) == 1:
+        box_indices = zeros(lengths[0])
     else:
         box_indices = np.repeat(np.arange(len(entries), dtype=np.int32), lengths)
+    flat = entries[0] if len(entries) == 1 else tf.concat(entries, axis=0)
     return _after(checks, flat), box_indices
+
+
+def _with_images(entries):
+    """`[L_i, 4]` as `[L_i, 5]`: where only the run knows the lengths, that takes the fewest ops."""
+    paddings = tf.constant([[0, 0], [1, 0]])
+    return [tf.pad(entry, paddings, constant_values=i) for i, entry in enumerate(entries)]
 
 
 def _as_rows(boxes, rule, form=""):
@@ -264,7 +286,12 @@ def _as_rows(boxes, rule, form=""):
 
 
 def _from_ragged(features, boxes):
-    checks = _one_per_image(features, boxes.nrows(), "row")
+    row_splits = boxes.row_splits
+    is_eager = tf.executing_eagerly()
+    # The shape of a RaggedTensor knows the number of more rows, and is slow.
+    rows = row_splits.shape[0] - 1 if is_eager else boxes.shape[0]
+    ends = functools.cache(lambda: row_splits[1:])
+    checks = _one_per_image(features, rows, "row", ends)
     rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
     form = f" with ragged_rank {boxes.ragged_rank}"
     values = boxes.values
@@ -278,17 +305,37 @@ def _from_ragged(features, boxes):
     if values.shape[0] is None:
         # Of no image tf.data makes a tensor of shape [0], whatever its static shape says.
         values = tf.reshape(values, [-1, 4])
-    return _after(checks, values), _rows_of(boxes.row_splits, values)
+    values = _after(checks, values)
+    if is_eager and "CPU" in row_splits.backing_device:
+        return values, _rows_of_known(row_splits.numpy(), values.shape[0])
+    if rows == 1:
+        return _with_images([values])[0], NO_INTEGERS.anywhere()
+    return values, _rows_of(ends(), values)
 
 
-def _rows_of(row_splits, values):
+def _rows_of_known(row_splits, count):
+    """`_rows_of` for numbers that can be looked at."""
+    if len(row_splits) == 2 and row_splits[1] == count:
+        return zeros(count)
+    return np.searchsorted(row_splits[1:], np.arange(count), side="right").astype(np.int32)
+
+
+def _rows_of(row_ends, values):
     """The row of each value: `RaggedTensor.value_rowids`.
 
     For that, XLA would have to know the row lengths when it compiles, and compile again for
     every other ones.
     """
-    places = tf.range(tf.shape(values, out_type=row_splits.dtype)[0])
-    return tf.raw_ops.UpperBound(sorted_inputs=row_splits[None, 1:], values=places[None])[0]
+    dtype = row_ends.dtype
+    first = tf.constant(0, dtype)
+    # Of tf.unstack there is one op, of [0] there are four.
+    count = values.shape[0]
+    count = tf.unstack(tf.shape(values, out_type=dtype))[0] if count is None else count
+    places = tf.range(first, count, dtype=dtype)
+    rows = tf.raw_ops.UpperBound(
+        sorted_inputs=tf.expand_dims(row_ends, first), values=tf.expand_dims(places, first)
+    )
+    return tf.squeeze(rows, [0])
 
 
 # What is wrong with known numbers is raised at once. Checks of numbers that only a
@@ -307,27 +354,36 @@ def _four_columns(rows, message):
     return []
 
 
-def _one_per_image(features, count, noun):
+def _one_per_image(features, count, noun, of_each):
+    """`of_each()`: some tensor with a number for each of the `count`, which may be None."""
     if features is None:
         return []
     message = f"`boxes` must have one {noun} per image"
-    batch = features.shape[0] if features.shape.rank else None
-    static_count = tf.get_static_value(count)
-    if batch is None or static_count is None:
-        shape = tf.shape(features, out_type=tf.int64)
-        count = tf.cast(count, tf.int64)
-        # Features of another rank are for the op to refuse. No == here: in a graph of
-        # TensorFlow 1 it compares identities.
-        is_right = tf.reduce_all(tf.equal(shape[:1], count)) | tf.not_equal(tf.size(shape), 4)
-        check = tf.debugging.Assert(is_right, [message, shape[:1], "got", count])
-        if check is None:  # done already, eagerly
-            return []
-        # XLA leaves assertions out, but this fails there too.
-        with tf.control_dependencies([check]):
-            return [tf.reshape(tf.zeros(tf.stack([count])), shape[:1])]
-    if batch != static_count:
-        raise ValueError(f"{message} ({batch}), got {static_count}")
-    return []
+    rank = features.shape.rank
+    batch = features.shape[0] if rank else None
+    if batch is not None and count is not None:
+        if batch != count:
+            raise ValueError(f"{message} ({batch}), got {count}")
+        return []
+    shape = tf.shape(features)
+    of_each = of_each()
+    count = tf.size(of_each) if count is None else tf.constant(count)
+    # No == here: in a graph of TensorFlow 1 it compares identities.
+    if rank:
+        images = tf.unstack(shape)[0]
+        is_right = tf.equal(images, count)
+        images = tf.stack([images])
+    else:
+        # Features of another rank are for the op to refuse.
+        images = shape[:1]
+        is_right = tf.reduce_all(tf.equal(images, count)) | tf.not_equal(tf.size(shape), 4)
+    # Of int32 this is one op; of other numbers it is a function call, to keep them off a GPU.
+    check = tf.debugging.Assert(is_right, [message, images, "got", count])
+    if check is None:  # done already, eagerly
+        return []
+    # XLA leaves assertions out, but this fails there too.
+    with tf.control_dependencies([check]):
+        return [tf.reshape(of_each, images)]
 
 
 def _after(checks, tensor):

@@ -17,7 +17,7 @@ from tf_roialign.arguments import (
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
 from tf_roialign.library import check_xla
 
-_DTYPES = op_defs.dtypes(op_defs.ROI_ALIGN, "T")
+_DTYPES = frozenset(op_defs.dtypes(op_defs.ROI_ALIGN, "T"))
 
 
 def roi_align(
@@ -121,6 +121,8 @@ def roi_align(
 
 def one_map(features):
     """`features` as a tensor, and in clear words what to do with several maps."""
+    if isinstance(features, tf.Tensor):
+        return features
     if isinstance(features, dict) or (isinstance(features, list | tuple) and _are_maps(features)):
         raise TypeError(
             f"`features` must be one map, got a {type(features).__name__} of {len(features)}: use "

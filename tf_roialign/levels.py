@@ -1,17 +1,15 @@
 """Which map of a pyramid each box reads, where the caller says it."""
 
-import numpy as np
 import tensorflow as tf
 
 from tf_roialign.boxes import to_tensor
-
-_BY_AREA = np.empty([0], np.int32)
+from tf_roialign.constants import NO_INTEGERS
 
 
 def prepare_levels(levels):
     """`levels` as the ops take them: `[K]`, int32 or int64; `[0]` where there are none."""
     if levels is None:
-        return _BY_AREA
+        return NO_INTEGERS.anywhere()  # by their areas
     if isinstance(levels, tf.RaggedTensor):
         levels = levels.flat_values
     if isinstance(levels, list | tuple) and any(_has_a_dimension(entry) for entry in levels):

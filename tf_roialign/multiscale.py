@@ -15,6 +15,7 @@ from tf_roialign.arguments import (
     check_spatial_scale,
 )
 from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, shape_text, to_tensor
+from tf_roialign.constants import float64_on_host
 from tf_roialign.functional import check_rank, prepare_attributes
 from tf_roialign.levels import prepare_levels
 from tf_roialign.library import MAX_MAPS, check_not_xla, check_xla
@@ -22,7 +23,7 @@ from tf_roialign.quantized import check_code_dtype, outside_clusters, scalar
 
 SpatialScales = Sequence[SpatialScale] | TensorLike
 
-_DTYPES = op_defs.dtypes(op_defs.on_many_maps(op_defs.ROI_ALIGN), "T")
+_DTYPES = frozenset(op_defs.dtypes(op_defs.on_many_maps(op_defs.ROI_ALIGN), "T"))
 
 
 def multiscale_roi_align(
@@ -248,9 +249,8 @@ def _prepare_scales(spatial_scales, maps):
         pairs = [tf.cast(entry, tf.float64) * tf.ones([2], tf.float64) for entry in static]
         return tf.stack(pairs)
     scales = [check_spatial_scale(entry, f"spatial_scales[{i}]") for i, entry in enumerate(static)]
-    pairs = [scale if isinstance(scale, tuple) else (scale, scale) for scale in scales]
-    with tf.device("CPU:0"):  # the op reads them there
-        return tf.constant(pairs, tf.float64)
+    pairs = (scale if isinstance(scale, tuple) else (scale, scale) for scale in scales)
+    return float64_on_host(tuple(pairs))
 
 
 def _scales_of_the_run(spatial_scales, maps, rule):

@@ -51,15 +51,16 @@ def boxes_in(form, rois):
     }.get(form, lambda: (tf.constant(rois),))()
 
 
-def public(levels):
-    """The function that users call, of (features, boxes, box_indices)."""
+def public(levels, form):
+    """The function that users call, of (features, boxes), or of the indices as well."""
+    # No defaults: a tf.function takes longer to bind them.
     if levels == "one":
-        return lambda features, boxes, indices=None: tf_roialign.roi_align(
-            features, boxes, spatial_scale=SCALES[0], box_indices=indices, **POOLING
-        )
-    return lambda features, boxes, indices=None: tf_roialign.multiscale_roi_align(
-        features, boxes, spatial_scales=SCALES, box_indices=indices, **POOLING
-    )
+        call, scales = tf_roialign.roi_align, {"spatial_scale": SCALES[0]}
+    else:
+        call, scales = tf_roialign.multiscale_roi_align, {"spatial_scales": SCALES}
+    if form == "box_indices":
+        return lambda f, boxes, indices: call(f, boxes, box_indices=indices, **scales, **POOLING)
+    return lambda features, boxes: call(features, boxes, **scales, **POOLING)
 
 
 def raw(levels):
@@ -130,13 +131,12 @@ def make_cases(levels, rois, forms):
     """{(mode, what): (callable, its arguments)}, {(mode, what): ops}."""
     maps = [tf.random.stateless_normal([1, *size, CHANNELS], [4, size[0]]) for size in SIZES]
     features = maps[0] if levels == "one" else maps
-    function = public(levels)
     raw_op, rest = raw(levels)
-    output = function(features, *boxes_in(REFERENCE, rois))
+    output = public(levels, REFERENCE)(features, *boxes_in(REFERENCE, rois))
     sources = {
         "identity": (tf.identity, (output,)),
         "raw op": (raw_op, (features, *boxes_in("raw op", rois), *rest)),
-        **{form: (function, (features, *boxes_in(form, rois))) for form in forms},
+        **{form: (public(levels, form), (features, *boxes_in(form, rois))) for form in forms},
         "layer": (layer(levels), (features, *boxes_in("layer", rois))),
     }
     cases, ops = {}, {}

@@ -210,7 +210,7 @@ def _is_list_of_images(boxes):
 
     A row has numbers, so an empty entry is an image without boxes.
     """
-    return not boxes or any(_is_empty(entry) or _rank(entry) not in (0, 1) for entry in boxes)
+    return not boxes or any(_rank(entry) not in (0, 1) or _is_empty(entry) for entry in boxes)
 
 
 def _is_empty(value):
@@ -222,7 +222,9 @@ def _is_empty(value):
 
 def _rank(value):
     """The rank of a tensor, a variable, an array or nested numbers; may be None."""
-    if isinstance(value, tf.Tensor | tf.RaggedTensor | tf.Variable):
+    if isinstance(value, tf.Tensor):  # first, for it is quick to tell
+        return value.shape.rank
+    if isinstance(value, tf.RaggedTensor | tf.Variable):
         return value.shape.rank
     if isinstance(value, float | int):
         return 0
@@ -233,7 +235,10 @@ def _rank(value):
 
 
 def _from_list(features, boxes):
-    checks = _one_per_image(features, len(boxes), "entry", lambda: np.zeros([len(boxes)], np.int32))
+    checks = []
+    if not _knows_one_per_image(features, len(boxes), "entry"):
+        of_each = tf.zeros([len(boxes)], tf.int32)
+        checks = _check_one_per_image(features, len(boxes), "entry", of_each)
     entries = []
     for i, entry in enumerate(boxes):
         name = f"boxes[{i}]"
@@ -267,12 +272,12 @@ def _with_images(entries):
 
 def _as_rows(boxes, rule, form=""):
     """Boxes `[L, 4]` of known rank; an empty `[0]` becomes `[0, 4]`."""
+    if boxes.shape.rank == 2 and boxes.shape[1] == 4:
+        return boxes
     if boxes.shape == [0]:
         return tf.reshape(boxes, [0, 4])
     if not (boxes.shape.is_compatible_with([None, 4]) or boxes.shape.is_compatible_with([0])):
         raise ValueError(f"{rule}, got {shape_text(boxes)}{form}")
-    if boxes.shape.rank == 2 and boxes.shape[1] == 4:
-        return boxes
     shape = tf.shape(boxes)
     # What only the run knows: [L, 4], or [0].
     is_right = (
@@ -290,8 +295,9 @@ def _from_ragged(features, boxes):
     is_eager = tf.executing_eagerly()
     # The shape of a RaggedTensor knows the number of more rows, and is slow.
     rows = row_splits.shape[0] - 1 if is_eager else boxes.shape[0]
-    ends = functools.cache(lambda: row_splits[1:])
-    checks = _one_per_image(features, rows, "row", ends)
+    is_known = _knows_one_per_image(features, rows, "row")
+    ends = None if is_known and (is_eager or rows == 1) else row_splits[1:]
+    checks = [] if is_known else _check_one_per_image(features, rows, "row", ends)
     rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
     form = f" with ragged_rank {boxes.ragged_rank}"
     values = boxes.values
@@ -310,7 +316,7 @@ def _from_ragged(features, boxes):
         return values, _rows_of_known(row_splits.numpy(), values.shape[0])
     if rows == 1:
         return _with_images([values])[0], NO_INTEGERS.anywhere()
-    return values, _rows_of(ends(), values)
+    return values, _rows_of(row_splits[1:] if ends is None else ends, values)
 
 
 def _rows_of_known(row_splits, count):
@@ -354,22 +360,28 @@ def _four_columns(rows, message):
     return []
 
 
-def _one_per_image(features, count, noun, of_each):
-    """`of_each()`: some tensor with a number for each of the `count`, which may be None."""
+def _knows_one_per_image(features, count, noun):
+    """Whether there is nothing left for the run to check."""
     if features is None:
-        return []
-    message = f"`boxes` must have one {noun} per image"
-    rank = features.shape.rank
-    batch = features.shape[0] if rank else None
-    if batch is not None and count is not None:
-        if batch != count:
-            raise ValueError(f"{message} ({batch}), got {count}")
-        return []
+        return True
+    batch = features.shape[0] if features.shape.rank else None
+    if batch is None or count is None:
+        return False
+    if batch != count:
+        raise ValueError(f"{_one_per_image(noun)} ({batch}), got {count}")
+    return True
+
+
+def _one_per_image(noun):
+    return f"`boxes` must have one {noun} per image"
+
+
+def _check_one_per_image(features, count, noun, of_each):
+    """`of_each`: some tensor with a number for each of the `count`, which may be None."""
     shape = tf.shape(features)
-    of_each = of_each()
     count = tf.size(of_each) if count is None else tf.constant(count)
     # No == here: in a graph of TensorFlow 1 it compares identities.
-    if rank:
+    if features.shape.rank:
         images = tf.unstack(shape)[0]
         is_right = tf.equal(images, count)
         images = tf.stack([images])
@@ -378,7 +390,7 @@ def _one_per_image(features, count, noun, of_each):
         images = shape[:1]
         is_right = tf.reduce_all(tf.equal(images, count)) | tf.not_equal(tf.size(shape), 4)
     # Of int32 this is one op; of other numbers it is a function call, to keep them off a GPU.
-    check = tf.debugging.Assert(is_right, [message, images, "got", count])
+    check = tf.debugging.Assert(is_right, [_one_per_image(noun), images, "got", count])
     if check is None:  # done already, eagerly
         return []
     # XLA leaves assertions out, but this fails there too.

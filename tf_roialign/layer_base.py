@@ -76,6 +76,17 @@ class PoolingLayer(keras.layers.Layer):
         self._box_count_is_fixed = is_fixed and self._box_count_is_fixed is not False
         self._is_ragged = getattr(boxes, "ragged", False)
 
+    def note_call(self, boxes):
+        """Remembers whether a call's boxes are ragged."""
+        is_ragged = isinstance(boxes, tf.RaggedTensor)
+        if is_ragged != self._is_ragged:  # Keras looks at all that is set, in every call
+            self._is_ragged = is_ragged
+
+    def in_compute_dtype(self, tensor):
+        """`tf.cast` to the compute dtype, which takes its time even if there is nothing to do."""
+        dtype = self.compute_dtype
+        return tensor if tensor.dtype.name == dtype else tf.cast(tensor, dtype)
+
     def trace(self, boxes, *arguments):
         """The output's shape and dtype for symbolic arguments, of which `boxes` is one."""
         # Tracing the call asks the op's shape function, which knows the rules. Keras would trace

@@ -1,7 +1,6 @@
 """Keras layers."""
 
 import keras
-import tensorflow as tf
 
 from tf_roialign import keras2
 from tf_roialign.arguments import OutputSize, SpatialScale, check_spatial_scale
@@ -98,9 +97,9 @@ class RoIAlign(PoolingLayer):
                 "`RoIAlign` is a Keras 3 layer, got the symbolic input of a Keras 2 (tf_keras) "
                 "model: there, call `tf_roialign.roi_align` in the `call` of a layer of your own"
             )
-        self._is_ragged = isinstance(boxes, tf.RaggedTensor)
+        self.note_call(boxes)
         return roi_align(
-            tf.cast(one_map(features), self.compute_dtype),
+            self.in_compute_dtype(one_map(features)),
             boxes,
             self.output_size,
             self.spatial_scale,

@@ -102,12 +102,11 @@ def multiscale_roi_align(
     """
     check_xla()
     features = _maps(features, data_format)
-    for i, each in enumerate(features):
-        if each.dtype not in _DTYPES:
-            raise TypeError(
-                f"`features[{i}]` must be float32, float64, float16 or bfloat16, "
-                f"got {each.dtype.name}"
-            )
+    if features[0].dtype not in _DTYPES:
+        raise TypeError(
+            "`features[0]` must be float32, float64, float16 or bfloat16, "
+            f"got {features[0].dtype.name}"
+        )
     inputs = _prepare_inputs(features, boxes, spatial_scales, box_indices, levels)
     return raw_ops.multi_scale_roi_align(
         features,
@@ -170,8 +169,7 @@ def quantized_multiscale_roi_align(
     """
     check_not_xla("quantized_multiscale_roi_align")
     features = _maps(features, data_format)
-    for i, each in enumerate(features):
-        check_code_dtype(f"features[{i}]", each)
+    check_code_dtype("features[0]", features[0])
     inputs = _prepare_inputs(features, boxes, spatial_scales, box_indices, levels)
     scale = scalar("scale", scale, tf.float32)
     zero_point = scalar("zero_point", zero_point, tf.int32)
@@ -202,10 +200,11 @@ def _maps(features, data_format):
     if not 1 <= len(features) <= MAX_MAPS:
         raise ValueError(f"`features` must be a list of 1 to {MAX_MAPS} maps, got {len(features)}")
     features = [to_tensor(each, f"features[{i}]") for i, each in enumerate(features)]
+    dtype = features[0].dtype
     for i, each in enumerate(features):
-        if each.dtype != features[0].dtype:
+        if each.dtype != dtype:
             raise TypeError(
-                f"`features` must have one dtype, got {features[0].dtype.name} and, in "
+                f"`features` must have one dtype, got {dtype.name} and, in "
                 f"`features[{i}]`, {each.dtype.name}"
             )
         check_rank(f"features[{i}]", each, data_format)
@@ -232,7 +231,7 @@ def _prepare_scales(spatial_scales, maps):
     rule = f"`spatial_scales` must be {maps} numbers or pairs (y, x), one for each map"
     if isinstance(spatial_scales, tf.Variable):
         spatial_scales = tf.convert_to_tensor(spatial_scales)
-    static = tf.get_static_value(spatial_scales) if tf.is_tensor(spatial_scales) else spatial_scales
+    static = tf.get_static_value(spatial_scales) if _is_tensor(spatial_scales) else spatial_scales
     if static is None:
         return _scales_of_the_run(spatial_scales, maps, rule)
     if isinstance(static, keras.KerasTensor):
@@ -245,12 +244,17 @@ def _prepare_scales(spatial_scales, maps):
     if not is_sequence or len(static) != maps:
         got = len(static) if is_sequence else static
         raise ValueError(f"{rule}, got {got}")
-    if any(tf.is_tensor(entry) and tf.get_static_value(entry) is None for entry in static):
+    if any(_is_tensor(entry) and tf.get_static_value(entry) is None for entry in static):
         pairs = [tf.cast(entry, tf.float64) * tf.ones([2], tf.float64) for entry in static]
         return tf.stack(pairs)
     scales = [check_spatial_scale(entry, f"spatial_scales[{i}]") for i, entry in enumerate(static)]
     pairs = (scale if isinstance(scale, tuple) else (scale, scale) for scale in scales)
     return float64_on_host(tuple(pairs))
+
+
+def _is_tensor(value):
+    """`tf.is_tensor`, which takes its time for what is none."""
+    return not isinstance(value, float | int | list | tuple) and tf.is_tensor(value)
 
 
 def _scales_of_the_run(spatial_scales, maps, rule):

@@ -105,9 +105,9 @@ class MultiScaleRoIAlign(PoolingLayer):
 
     def call(self, features, boxes, image_shapes=None, box_indices=None):
         """Pools the boxes; see the class."""
-        self._is_ragged = isinstance(boxes, tf.RaggedTensor)
+        self.note_call(boxes)
         maps = [
-            tf.cast(to_tensor(each, f"features[{name!r}]"), self.compute_dtype)
+            self.in_compute_dtype(to_tensor(each, f"features[{name!r}]"))
             for name, each in zip(self.featmap_names, self._named(features), strict=True)
         ]
         return multiscale_roi_align(

@@ -308,7 +308,7 @@ def _from_ragged(features, boxes):
         checks += _four_columns(values, f"{rule}, with four numbers per box")
         values = tf.reshape(_after(checks, values.flat_values), [-1, 4])
     values = _as_rows(_to_coordinates(values, "boxes"), rule, form)
-    if values.shape[0] is None:
+    if values.shape[0] is None and not rows:
         # Of no image tf.data makes a tensor of shape [0], whatever its static shape says.
         values = tf.reshape(values, [-1, 4])
     values = _after(checks, values)

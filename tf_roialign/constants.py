@@ -18,19 +18,19 @@ class Constant:
 
     def __init__(self, array):
         self.array = array
-        self._tensor = None
-        self._home = None
+        self._made = None, None, None
 
     def tensor(self):
         """The tensor; for eager calls only."""
         context = _context.context()
+        cluster = context.get_server_def()
+        made_in, made_with, tensor = self._made
         # Of another context, or of one that has joined a cluster since, it is no input.
-        home = context, context.get_server_def()
-        if self._home is None or self._home[0] is not home[0] or self._home[1] is not home[1]:
+        if made_in is not context or made_with is not cluster:
             with tf.device(None), tf.device("CPU:0"):  # not on the device of a scope of the caller
-                self._tensor = tf.constant(self.array)
-            self._home = home
-        return self._tensor
+                tensor = tf.constant(self.array)
+            self._made = context, cluster, tensor
+        return tensor
 
     def anywhere(self):
         """For an input that the op reads on its own device: the array, or its tensor."""

@@ -296,7 +296,8 @@ def _from_ragged(features, boxes):
     # The shape of a RaggedTensor knows the number of more rows, and is slow.
     rows = row_splits.shape[0] - 1 if is_eager else boxes.shape[0]
     is_known = _knows_one_per_image(features, rows, "row")
-    ends = None if is_known and (is_eager or rows == 1) else row_splits[1:]
+    # Of [1:] there are four ops.
+    ends = None if is_known and (is_eager or rows == 1) else tf.slice(row_splits, [1], [-1])
     checks = [] if is_known else _check_one_per_image(features, rows, "row", ends)
     rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
     form = f" with ragged_rank {boxes.ragged_rank}"
@@ -316,7 +317,7 @@ def _from_ragged(features, boxes):
         return values, _rows_of_known(row_splits.numpy(), values.shape[0])
     if rows == 1:
         return _with_images([values])[0], NO_INTEGERS.anywhere()
-    return values, _rows_of(row_splits[1:] if ends is None else ends, values)
+    return values, _rows_of(tf.slice(row_splits, [1], [-1]) if ends is None else ends, values)
 
 
 def _rows_of_known(row_splits, count):
@@ -393,7 +394,7 @@ def _check_one_per_image(features, count, noun, of_each):
     check = tf.debugging.Assert(is_right, [_one_per_image(noun), images, "got", count])
     if check is None:  # done already, eagerly
         return []
-    # XLA leaves assertions out, but this fails there too.
+    # XLA leaves assertions out, but this fails there too. Elsewhere it is optimized away.
     with tf.control_dependencies([check]):
         return [tf.reshape(of_each, images)]
 

@@ -1,5 +1,6 @@
 """The functional API on feature pyramids."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -199,15 +200,19 @@ def _maps(features, data_format):
         raise TypeError(f"`features` must be a list of maps, got {what}: {instead}")
     if not 1 <= len(features) <= MAX_MAPS:
         raise ValueError(f"`features` must be a list of 1 to {MAX_MAPS} maps, got {len(features)}")
-    features = [to_tensor(each, f"features[{i}]") for i, each in enumerate(features)]
+    features = [
+        each if isinstance(each, tf.Tensor) else to_tensor(each, f"features[{i}]")
+        for i, each in enumerate(features)
+    ]
     dtype = features[0].dtype
     for i, each in enumerate(features):
-        if each.dtype != dtype:
+        if each.dtype is not dtype and each.dtype != dtype:
             raise TypeError(
                 f"`features` must have one dtype, got {dtype.name} and, in "
                 f"`features[{i}]`, {each.dtype.name}"
             )
-        check_rank(f"features[{i}]", each, data_format)
+        if each.shape.rank != 4:
+            check_rank(f"features[{i}]", each, data_format)
     return features
 
 
@@ -228,10 +233,14 @@ def _level_attributes(canonical_scale, canonical_level):
 
 def _prepare_scales(spatial_scales, maps):
     """`spatial_scales` as the ops take them: `[maps, 2]`, float64, in host memory."""
+    is_list = isinstance(spatial_scales, list | tuple) and len(spatial_scales) == maps
+    if is_list and all(map(_is_plain_scale, spatial_scales)):
+        # As nearly all calls have them. To look for tensors among them takes long.
+        return float64_on_host(tuple((scale, scale) for scale in spatial_scales))
     rule = f"`spatial_scales` must be {maps} numbers or pairs (y, x), one for each map"
     if isinstance(spatial_scales, tf.Variable):
         spatial_scales = tf.convert_to_tensor(spatial_scales)
-    static = tf.get_static_value(spatial_scales) if _is_tensor(spatial_scales) else spatial_scales
+    static = tf.get_static_value(spatial_scales) if tf.is_tensor(spatial_scales) else spatial_scales
     if static is None:
         return _scales_of_the_run(spatial_scales, maps, rule)
     if isinstance(static, keras.KerasTensor):
@@ -244,7 +253,7 @@ def _prepare_scales(spatial_scales, maps):
     if not is_sequence or len(static) != maps:
         got = len(static) if is_sequence else static
         raise ValueError(f"{rule}, got {got}")
-    if any(_is_tensor(entry) and tf.get_static_value(entry) is None for entry in static):
+    if any(tf.is_tensor(entry) and tf.get_static_value(entry) is None for entry in static):
         pairs = [tf.cast(entry, tf.float64) * tf.ones([2], tf.float64) for entry in static]
         return tf.stack(pairs)
     scales = [check_spatial_scale(entry, f"spatial_scales[{i}]") for i, entry in enumerate(static)]
@@ -252,9 +261,8 @@ def _prepare_scales(spatial_scales, maps):
     return float64_on_host(tuple(pairs))
 
 
-def _is_tensor(value):
-    """`tf.is_tensor`, which takes its time for what is none."""
-    return not isinstance(value, float | int | list | tuple) and tf.is_tensor(value)
+def _is_plain_scale(value):
+    return type(value) is float and 0 < value < math.inf
 
 
 def _scales_of_the_run(spatial_scales, maps, rule):

@@ -9,17 +9,22 @@ same mode, and to the `[K, 5]` form. `raw op` is the op alone, with its inputs m
 what no Python can take away. `layer` is the Keras layer with `[K, 5]`.
 
 Modes: `eager`; `function`, traced for the arguments at hand; `saved`, with numbers of boxes and
-sizes of maps unknown, saved as a SavedModel and loaded again. Ops are those in the graphs of
-these two, without placeholders and identities.
+sizes of maps unknown, saved as a SavedModel and loaded again; `graph`, what was saved, called with
+its tensors and no Python that sorts arguments, as a server does. Ops are those in the graph of a
+mode, without placeholders and identities. `/passing`: to a function, or a Keras layer, with the
+same arguments that does nothing, for TensorFlow takes longer to pass lists, and ragged tensors
+above all.
 """
 
 import argparse
+import functools
 import gc
 import random
 import statistics
 import tempfile
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 import workloads
@@ -33,10 +38,11 @@ SIZES = ((200, 272), (100, 136), (50, 68), (25, 34))
 SCALES = [1 / stride for stride in STRIDES]
 POOLING = {"output_size": (7, 7), "sampling_ratio": 2, "aligned": True}
 
-MODES = ("eager", "function", "saved")
+MODES = ("eager", "function", "saved", "graph")
 REFERENCE = "[K, 5]"
 FORMS = (REFERENCE, "box_indices", "list", "ragged", "dense")
 OTHERS = ("identity", "raw op", "layer")
+PASSING = "passing "
 NOT_COUNTED = ("Placeholder", "Identity", "IdentityN", "NoOp")
 
 
@@ -96,7 +102,7 @@ def without_sizes(argument):
 
 
 def in_modes(function, arguments):
-    """({mode: callable of the arguments}, {mode: ops in its graph})."""
+    """({mode: a call}, {mode: ops in its graph})."""
     traced = tf.function(function, autograph=False)
     specs = [
         [without_sizes(each) for each in argument]
@@ -109,26 +115,51 @@ def in_modes(function, arguments):
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder)
         loaded = tf.saved_model.load(folder)
+    concrete = module.call.get_concrete_function()
+    saved_ops = count_ops(concrete)
     ops = {
         "function": count_ops(traced.get_concrete_function(*arguments)),
-        "saved": count_ops(module.call.get_concrete_function()),
+        "saved": saved_ops,
+        "graph": saved_ops,
     }
-    return {"eager": function, "function": traced, "saved": loaded.call}, ops
+
+    def graph(*arguments):
+        flat = tf.nest.flatten(arguments, expand_composites=True)
+        return functools.partial(concrete._call_flat, flat, concrete.captured_inputs)
+
+    runs = {
+        "eager": functools.partial(functools.partial, function),
+        "function": functools.partial(functools.partial, traced),
+        "saved": functools.partial(functools.partial, loaded.call),
+        "graph": graph,
+    }
+    return {mode: run(*arguments) for mode, run in runs.items()}, ops
+
+
+def passing(*arguments):
+    return tf.identity(tf.nest.flatten(arguments, expand_composites=True)[-1])
+
+
+class KerasPassing(keras.layers.Layer):
+    """The same as a Keras layer."""
+
+    def call(self, features, boxes):
+        return passing(features, boxes)
 
 
 def count_ops(concrete):
     return sum(op.type not in NOT_COUNTED for op in concrete.graph.get_operations())
 
 
-def burst(run, arguments, calls):
+def burst(run, calls):
     start = time.perf_counter()
     for _ in range(calls):
-        run(*arguments)
+        run()
     return (time.perf_counter() - start) / calls
 
 
 def make_cases(levels, rois, forms):
-    """{(mode, what): (callable, its arguments)}, {(mode, what): ops}."""
+    """({(mode, what): a call}, {(mode, what): ops}); calls of `passing` have a prefix."""
     maps = [tf.random.stateless_normal([1, *size, CHANNELS], [4, size[0]]) for size in SIZES]
     features = maps[0] if levels == "one" else maps
     raw_op, rest = raw(levels)
@@ -145,23 +176,26 @@ def make_cases(levels, rois, forms):
         got = tf.reshape(run(*arguments), output.shape)
         np.testing.assert_array_equal(got, output)
         for mode in MODES:
-            cases[mode, what] = in_mode[mode], arguments
+            cases[mode, what] = in_mode[mode]
             ops[mode, what] = counts.get(mode)
+        passes = KerasPassing() if what == "layer" else passing
+        for mode, run in in_modes(passes, arguments)[0].items():
+            cases[mode, PASSING + what] = run
     return cases, ops
 
 
 def measure(cases, rounds, seconds):
     """{case: seconds of a call in each round}."""
     calls = {}
-    for case, (run, arguments) in cases.items():
-        burst(run, arguments, 3)
-        calls[case] = max(1, min(50, round(seconds / burst(run, arguments, 3))))
+    for case, run in cases.items():
+        burst(run, 3)
+        calls[case] = max(1, min(50, round(seconds / burst(run, 3))))
     times = {case: [] for case in cases}
     order, rng = list(cases), random.Random(5)
     for _ in range(rounds):
         rng.shuffle(order)
         for case in order:
-            times[case].append(burst(*cases[case], calls[case]))
+            times[case].append(burst(cases[case], calls[case]))
     return times
 
 
@@ -192,17 +226,20 @@ def main():
             print(f"\n{levels}, {count} boxes")
             for mode in MODES:
                 print(
-                    f"{mode:14}{'median':>9}{'/identity':>11}{'/[K, 5]':>9}{'/raw op':>9}{'ops':>5}"
+                    f"{mode:14}{'median':>9}{'/identity':>11}{'/[K, 5]':>9}{'/raw op':>9}"
+                    f"{'/passing':>10}{'ops':>5}"
                 )
                 of_mode = {what: times[mode, what] for m, what in cases if m == mode}
                 for what, seconds in of_mode.items():
-                    ratios = [
-                        ratio(seconds, of_mode[over]) for over in ("identity", REFERENCE, "raw op")
-                    ]
+                    if what.startswith(PASSING):
+                        continue
+                    over = ("identity", REFERENCE, "raw op", PASSING + what)
+                    ratios = [ratio(seconds, of_mode[each]) for each in over]
                     number = "" if ops[mode, what] is None else ops[mode, what]
                     print(
                         f"  {what:12}{1e6 * statistics.median(seconds):9.1f}"
-                        f"{ratios[0]:11.2f}{ratios[1]:9.2f}{ratios[2]:9.2f}{number:>5}",
+                        f"{ratios[0]:11.2f}{ratios[1]:9.2f}{ratios[2]:9.2f}"
+                        f"{ratios[3]:10.2f}{number:>5}",
                         flush=True,
                     )
 

@@ -21,8 +21,9 @@ def prepare_boxes(features, boxes, box_indices):
     """Returns (boxes, box_indices) as the ops take them.
 
     Dense and indexed boxes pass as they are, since the ops check and read them
-    in place; lists and ragged boxes are flattened. Coordinates become float32
-    unless they are float64.
+    in place; lists and ragged boxes are flattened, to `[K, 4]` with indices or to
+    `[K, 5]`, whichever takes fewer ops. Coordinates become float32 unless they are
+    float64.
     """
     if isinstance(boxes, tf.Tensor):
         return _from_tensor(boxes, box_indices)

@@ -27,15 +27,15 @@ def prepare_boxes(features, boxes, box_indices):
     """
     if isinstance(boxes, tf.Tensor):
         return _from_tensor(boxes, box_indices)
+    if isinstance(boxes, tf.RaggedTensor):
+        _refuse_indices(box_indices, "a RaggedTensor")
+        return _from_ragged(features, boxes)
     if keras2.is_symbol(boxes) and isinstance(boxes.type_spec, tf.RaggedTensorSpec):
         # Of dense ones, Keras 2 makes layers as it comes upon functions of TensorFlow.
         raise TypeError(
             "`boxes` must be tensors, got a ragged symbolic input of a Keras 2 (tf_keras) model: "
             "call `tf_roialign.roi_align` in the `call` of a layer of your own"
         )
-    if isinstance(boxes, tf.RaggedTensor):
-        _refuse_indices(box_indices, "a RaggedTensor")
-        return _from_ragged(features, boxes)
     is_one_matrix = box_indices is not None and _is_empty(boxes)
     if isinstance(boxes, list | tuple) and not is_one_matrix and _is_list_of_images(boxes):
         _refuse_indices(box_indices, "a list")
@@ -242,6 +242,9 @@ def _from_list(features, boxes):
         checks = _check_one_per_image(features, len(boxes), "entry", of_each)
     entries = []
     for i, entry in enumerate(boxes):
+        if _are_coordinates(entry):
+            entries.append(entry)
+            continue
         name = f"boxes[{i}]"
         if isinstance(entry, tf.RaggedTensor) and entry.shape.rank == 2:
             # A row of a tensor of ragged_rank 2.
@@ -271,9 +274,19 @@ def _with_images(entries):
     return [tf.pad(entry, paddings, constant_values=i) for i, entry in enumerate(entries)]
 
 
+def _are_coordinates(value):
+    """Whether it is known to be what the ops take for `[L, 4]`, as it nearly always is."""
+    return (
+        isinstance(value, tf.Tensor)
+        and value.dtype in (tf.float32, tf.float64)
+        and value.shape.rank == 2
+        and value.shape[1] == 4
+    )
+
+
 def _as_rows(boxes, rule, form=""):
     """Boxes `[L, 4]` of known rank; an empty `[0]` becomes `[0, 4]`."""
-    if boxes.shape.rank == 2 and boxes.shape[1] == 4:
+    if _are_coordinates(boxes):
         return boxes
     if boxes.shape == [0]:
         return tf.reshape(boxes, [0, 4])
@@ -300,16 +313,9 @@ def _from_ragged(features, boxes):
     # Of [1:] there are four ops.
     ends = None if is_known and (is_eager or rows == 1) else tf.slice(row_splits, [1], [-1])
     checks = [] if is_known else _check_one_per_image(features, rows, "row", ends)
-    rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
-    form = f" with ragged_rank {boxes.ragged_rank}"
     values = boxes.values
-    if isinstance(values, tf.RaggedTensor):
-        if values.shape.rank != 2:
-            raise ValueError(f"{rule}, got {shape_text(boxes)}{form}")
-        # tf.ragged.constant and tf.ragged.stack make the four columns ragged too.
-        checks += _four_columns(values, f"{rule}, with four numbers per box")
-        values = tf.reshape(_after(checks, values.flat_values), [-1, 4])
-    values = _as_rows(_to_coordinates(values, "boxes"), rule, form)
+    if not _are_coordinates(values):
+        values = _flat_values(boxes, checks)
     if values.shape[0] is None and not rows:
         # Of no image tf.data makes a tensor of shape [0], whatever its static shape says.
         values = tf.reshape(values, [-1, 4])
@@ -319,6 +325,20 @@ def _from_ragged(features, boxes):
     if rows == 1:
         return _with_images([values])[0], NO_INTEGERS.anywhere()
     return values, _rows_of(tf.slice(row_splits, [1], [-1]) if ends is None else ends, values)
+
+
+def _flat_values(boxes, checks):
+    """The boxes `[K, 4]` of a RaggedTensor, or why it has none. Adds to the checks."""
+    rule = "`boxes` must be a RaggedTensor of shape [N, (L), 4]"
+    form = f" with ragged_rank {boxes.ragged_rank}"
+    values = boxes.values
+    if isinstance(values, tf.RaggedTensor):
+        if values.shape.rank != 2:
+            raise ValueError(f"{rule}, got {shape_text(boxes)}{form}")
+        # tf.ragged.constant and tf.ragged.stack make the four columns ragged too.
+        checks += _four_columns(values, f"{rule}, with four numbers per box")
+        values = tf.reshape(_after(checks, values.flat_values), [-1, 4])
+    return _as_rows(_to_coordinates(values, "boxes"), rule, form)
 
 
 def _rows_of_known(row_splits, count):

@@ -88,6 +88,8 @@ def test_ops_of_a_graph(form, is_known, images, levels):
     assert not {"If", "StatelessIf", "While", "PartitionedCall"} & set(ops)
 
 
+# On a GPU, the rows of ragged boxes cannot be looked at without waiting.
+@pytest.mark.skipif(len(tf.config.list_physical_devices("GPU")) > 0, reason="there is a GPU")
 @pytest.mark.parametrize("levels", ["one", "pyramid"])
 @pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("form", MOST_OPS)

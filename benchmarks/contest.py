@@ -24,6 +24,7 @@ class Contest:
       timings: list of `measure.Timing`.
       absent: list of (contender or peer, workload or "", op or "", reason).
       versions: by package.
+      facts: by name, what peers say about themselves.
       disturbance: a `machine.Disturbance`.
     """
 
@@ -33,6 +34,7 @@ class Contest:
         self.timings = []
         self.absent = []
         self.versions = {}
+        self.facts = {}
         self.disturbance = machine.Disturbance()
         self._workers = {}
         self._hello = {}
@@ -43,8 +45,10 @@ class Contest:
         logs = self.options.output_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         for peer in self.options.peers:
-            python = sys.executable if peer in peers.TENSORFLOW else self.options.peer_python
-            for threads in self.options.threads:
+            is_here = peer in peers.TENSORFLOW + peers.VARIANTS
+            python = sys.executable if is_here else self.options.peer_python
+            counts = self.options.threads
+            for threads in counts[-1:] if peer in peers.VARIANTS else counts:
                 log = self._stack.enter_context(open(logs / f"{peer}-{threads}.log", "wb"))
                 try:
                     worker = Worker(python, peer, threads, log, _TIMEOUT)
@@ -61,6 +65,7 @@ class Contest:
                 self._miss(f"{peer} x{threads}", "", "", str(error))
                 continue
             self.versions.update(self._hello[peer]["versions"])
+            self.facts.update(self._hello[peer]["facts"])
         if peers.OURS not in self._hello:
             raise SystemExit(f"tf_roialign does not run: {self.absent}")
         return self
@@ -125,6 +130,9 @@ class Contest:
         hello = self._hello[peer]
         if peer == peers.IDENTITY and not serving:
             return []
+        if peer in peers.VARIANTS:
+            is_shown = not serving and op in (base.FORWARD, base.GRADIENT)
+            return [measure.Contender(peer, "NHWC", "float32", threads)] if is_shown else []
         if op not in hello["ops"]:
             if not serving:
                 self._miss(peer, "", op, "not offered, or not comparable")

@@ -3,7 +3,7 @@
 import numpy as np
 import workloads
 from matplotlib.figure import Figure
-from peers import CROP, OURS
+from peers import CROP, OURS, VARIANTS
 from peers.base import FORWARD, FUNCTION, GRADIENT
 
 _COLOURS = {
@@ -42,7 +42,7 @@ def _contest(results):
         shown = [
             c
             for c in results.contenders(op, names)
-            if c.threads == threads and c.dtype == "float32"
+            if c.threads == threads and c.dtype == "float32" and c.peer not in VARIANTS
         ]
         _bars(axes, results, op, names, shown, 1e3)
         if results.limits.values:

@@ -6,6 +6,8 @@ import pathlib
 import selectors
 import subprocess
 
+import peers
+
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 
 
@@ -20,14 +22,16 @@ class Worker:
         self.peer = peer
         self.threads = threads
         self.timeout = timeout
+        module, variables = peers.split(peer)
         environment = {
             **os.environ,
+            **variables,
             "OMP_NUM_THREADS": str(threads),
             "CUDA_VISIBLE_DEVICES": "-1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
         self._process = subprocess.Popen(
-            [python, str(_WORKER), peer, str(threads)],
+            [python, str(_WORKER), module, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -43,8 +43,14 @@ def as_json(results):
                 "layout": t.contender.layout,
                 "dtype": t.contender.dtype,
                 "threads": t.contender.threads,
-                "median_ms": t.median * 1e3,
-                "ms_by_round": {number: s * 1e3 for number, s in t.rounds.items()},
+                "rounds": len(t.rounds),
+                "ms": dict(
+                    zip(
+                        ("median", "least", "quartile_1", "quartile_3"),
+                        (float(f"{s * 1e3:.4g}") for s in (t.median, *t.spread)),
+                        strict=True,
+                    )
+                ),
             }
             for t in results.timings
         ],
@@ -52,9 +58,11 @@ def as_json(results):
             {
                 "name": o.name,
                 "op": o.op,
-                "bound": o.bound,
+                "bounds": o.bounds,
                 "at_least": o.at_least,
-                "measured": o.measured,
+                "measured": {
+                    name: value and float(f"{value:.3g}") for name, value in o.measured.items()
+                },
                 "passes": {name: o.passes(name) for name in o.measured},
             }
             for o in targets.outcomes(results)
@@ -99,7 +107,10 @@ def _targets(results):
             _verdict(outcome, name) if name in outcome.measured else "" for name in workloads.STORED
         ]
         sign = ">=" if outcome.at_least else "<="
-        rows.append([outcome.name, outcome.op, f"{sign} {outcome.bound:g}", *cells])
+        bounds = list(outcome.bounds.values())
+        bounds = bounds[:1] if len(set(bounds)) == 1 else bounds
+        shown = f"{sign} {' / '.join(f'{bound:g}' for bound in bounds)}"
+        rows.append([outcome.name, outcome.op, shown, *cells])
     header = ["ratio of times", "op", "target", *workloads.STORED]
     return (
         f"{results.threads} threads, float32 unless said; `-`: not measured in this run.\n\n"

@@ -27,7 +27,7 @@ def main():
         timings=race.timings,
         absent=race.absent,
         versions=race.versions,
-        machine=machine.describe(),
+        machine={**machine.describe(), **race.facts},
         limits=machine_limits,
         scaling=series,
         disturbance=race.disturbance.shares,

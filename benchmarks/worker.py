@@ -45,6 +45,7 @@ class Server:
             "layouts": self.peer.layouts,
             "ops": self.peer.ops,
             "versions": dict(_versions(self.peer.packages)),
+            "facts": self.peer.facts,
         }
 
     def load(self, workload, path):

@@ -26,6 +26,7 @@ class BasePeer(abc.ABC):
     packages = ()  # distributions whose versions are reported
     layouts = ("NCHW",)
     ops = (FORWARD,)
+    facts = {}  # what else the report should say, by name
 
     def __init__(self, threads):
         self.threads = threads

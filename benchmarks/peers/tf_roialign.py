@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 import tf_roialign
-from peers import base
+from peers import SIMD_LEVEL, base
 from peers.tensorflow_base import TensorFlowPeer, TensorFlowProblem
+from tf_roialign.library import simd_level
 
 
 def op_attributes(workload, layout):
@@ -89,3 +90,4 @@ class Peer(TensorFlowPeer):
     layouts = ("NHWC", "NCHW")
     ops = (*base.OPS, base.RAW, base.FUNCTION)
     problem_type = Problem
+    facts = {SIMD_LEVEL: simd_level()}

@@ -3,10 +3,10 @@
     make setup-detector
     .venv/bin/python benchmarks/detector_step.py
 
-The detector of examples/detector trains the same batch with each of its poolers, and with one that
-pools nothing: it gives numbers that do not depend on the maps, so that its step has no forward and no
-gradient of any pooling. What a step takes more than that one is the pooler's. Steps take turns in one
-process; medians and quartiles of the differences within a turn.
+The detector of examples/detector trains the same batch with each of its poolers, and with one
+that pools nothing: it gives numbers that do not depend on the maps, so that its step has no
+forward and no gradient of any pooling. What a step takes more than that one is the pooler's.
+Steps take turns in one process; medians and quartiles of the differences within a turn.
 """
 
 import argparse

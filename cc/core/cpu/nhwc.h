@@ -75,7 +75,7 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           const int64_t row_stride = map.width * channels;
           const Requantization<W> to_codes =
               fillers.quantization.OfBins(SamplesPerBin<W>(axes));
-          if (SweepPays<T>(params, entry.rows, entry.columns, channels)) {
+          if (SweepPays<T>(params, map, entry.rows, entry.columns, channels)) {
             const BoxTaps<W> taps =
                 builder.template BuildFor<T>(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
@@ -251,7 +251,7 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
           const T* upstream = grad_output + entry.box * box_stride;
           const T* image = ImageOfMap(map, entry.image, channels);
           const int64_t row_stride = map.width * channels;
-          if (SweepPays<T>(params, entry.rows, entry.columns, channels)) {
+          if (SweepPays<T>(params, map, entry.rows, entry.columns, channels)) {
             const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {entry.box, upstream});
           } else {

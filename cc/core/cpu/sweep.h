@@ -12,6 +12,7 @@
 
 #include "cc/core/base/span.h"
 #include "cc/core/call/boxes.h"
+#include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/box_taps.h"
@@ -26,9 +27,9 @@ namespace tf_roialign {
 // stays in cache, nor if bins have so few taps that coming back to them for
 // every row takes longer.
 template <typename T>
-bool SweepPays(const Params& params, const Span& rows, const Span& columns,
-               int64_t channels) {
-  return params.mode == Mode::kAvg &&
+bool SweepPays(const Params& params, const FeatureMap<const T>& map,
+               const Span& rows, const Span& columns, int64_t channels) {
+  return params.mode == Mode::kAvg && map.width <= kMostSweptColumns &&
          columns.length() >= kSweptTaps * params.pooled_width() &&
          (params.sampling_ratio <= 0 ||
           2 * params.sampling_ratio > kSweptTaps) &&
@@ -62,10 +63,13 @@ class Sweep {
       : visitor_(visitor), channels_(channels) {}
 
   // A box of an image. `taps`: what `builder` holds, which the sweep keeps and
-  // gives another one for. Boxes of another image end the sweep.
+  // gives another one for. Boxes of another image end the sweep, and so do too
+  // many.
   void Add(const T* image, int64_t row_stride, const BoxTaps<W>& taps,
            BoxTapsBuilder<W>* builder, const typename Visitor::Box& box) {
-    if (image != image_.origin) Run();
+    if (image != image_.origin || held_taps_ > kSweptTapsHeld) Run();
+    held_taps_ +=
+        taps.y.begin[taps.pooled_height] + taps.x.begin[taps.pooled_width];
     image_ = {image, row_stride, channels_};
     if (count_ == boxes_.size()) boxes_.emplace_back();
     Box& added = boxes_[count_++];
@@ -85,6 +89,7 @@ class Sweep {
     }
     for (size_t b = 0; b < count_; ++b) visitor_.Finish(boxes_[b].visited);
     count_ = 0;
+    held_taps_ = 0;
   }
 
  private:
@@ -212,6 +217,7 @@ class Sweep {
   Pixels<T> image_ = {};
   std::vector<Box> boxes_;
   size_t count_ = 0;
+  int64_t held_taps_ = 0;
   AlignedVector<W> kept_;
   AlignedVector<T> row_;
 };

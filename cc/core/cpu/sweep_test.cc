@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cc/core/cpu/box_schedule.h"
+#include "cc/core/cpu/tuning.h"
 #include "cc/core/dtypes/dtypes.h"
 #include "cc/core/testing/any_dtype.h"
 #include "cc/core/testing/cpu_call.h"
@@ -63,7 +64,7 @@ int64_t CountSwept(const Call<T, float>& call) {
   int64_t count = 0;
   for (int64_t k = 0; k < call.sizes.boxes; ++k) {
     const BoxSchedule::Entry& entry = schedule.entry(k);
-    count += SweepPays<T>(call.params, entry.rows, entry.columns,
+    count += SweepPays<T>(call.params, map, entry.rows, entry.columns,
                           call.sizes.channels);
   }
   return count;
@@ -224,6 +225,41 @@ TEST_P(SweepTest, BoxGradient) {
       return BoxGrad(one, level);
     });
   }
+}
+
+// More taps than a sweep holds: it runs in between.
+TEST(SweepOfManyBoxes, EachIsAsAlone) {
+  Call<float, float> call = LargeBoxes<float>(Layout::kNHWC, true, 0, 60);
+  std::vector<int64_t> boxes;
+  for (int64_t i = 0; i < 8000; ++i) boxes.push_back(i % call.sizes.boxes);
+  const Call<float, float> many = Only(call, boxes);
+  EXPECT_GT(CountSwept(many) * 130, kSweptTapsHeld);
+  const SimdLevel level = CurrentSimdLevel();
+  const std::vector<float> few = Forward(call, level);
+  const std::vector<float> got = Forward(many, level);
+  const std::vector<float> few_grads = BoxGrad(call, level);
+  const std::vector<float> grads = BoxGrad(many, level);
+  const int64_t size = call.bins() * call.sizes.channels;
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&got[i * size], &few[boxes[i] * size],
+                          size * sizeof(float)),
+              0)
+        << i;
+    ASSERT_EQ(
+        std::memcmp(&grads[i * 5], &few_grads[boxes[i] * 5], 5 * sizeof(float)),
+        0)
+        << i;
+  }
+}
+
+// A row of a wide map would take too much memory.
+TEST(SweepOfWideMaps, DoesNotPay) {
+  const Params params = {{1, 1}, 0, true, Layout::kNHWC};
+  const Span rows = {0, 100}, columns = {0, 1000};
+  EXPECT_TRUE(
+      SweepPays<float>(params, {nullptr, 100, 4096, 1, 1}, rows, columns, 256));
+  EXPECT_FALSE(
+      SweepPays<float>(params, {nullptr, 100, 4097, 1, 1}, rows, columns, 256));
 }
 
 std::string NameOf(

@@ -82,6 +82,11 @@ constexpr int64_t kSweepBytes = 512 * 1024;
 // Channels at a time. 128: 31 / 28.6 instead of 28 / 24.3.
 constexpr int64_t kSweepChannels = 64;
 
+// What bounds a sweep's memory: of a map, so that its row is at most 1 MB, and
+// of the taps of its boxes, at 28 bytes each. Unmeasured.
+constexpr int64_t kMostSweptColumns = 4096;
+constexpr int64_t kSweptTapsHeld = 1 << 18;
+
 // ---- Memory.
 
 // Taps that are kept for all owners of a gradient's tiles. A tap takes about 40

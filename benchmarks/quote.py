@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/performance.md")
 LEVELS = {"avx2": "AVX2", "avx512": "AVX-512"}
 WORKLOADS = ("W1", "W2", "W3", "W4")
-_BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(\n<!-- end of figures -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 def load(folder=ROOT / "docs/figures"):
@@ -25,7 +25,7 @@ def load(folder=ROOT / "docs/figures"):
 
 def rewrite(text, runs):
     """The page with the figures of `runs`."""
-    return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]](runs) + found[3], text)
+    return _BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]](runs)}\n{found[3]}", text)
 
 
 def _table(header, rows):

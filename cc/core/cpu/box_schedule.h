@@ -16,6 +16,7 @@
 #include "cc/core/cpu/box_order.h"
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/raw_array.h"
+#include "cc/core/cpu/sweep_pays.h"
 #include "cc/core/cpu/tuning.h"
 #include "cc/core/geometry/box_axes.h"
 #include "cc/core/geometry/touched_pixels.h"
@@ -33,6 +34,7 @@ class BoxSchedule {
     int64_t image;
     int map;
     bool finite;
+    bool is_swept;  // sweep.h
     // The window: what the box's samples may touch.
     Span rows;
     Span columns;
@@ -79,10 +81,11 @@ class BoxSchedule {
     const Entry* entries_;
   };
 
+  // `sweeping_threads`: the threads of a call that sweeps, else 0.
   template <typename T, typename B>
   BoxSchedule(const ParallelFor& parallel_for, const Params& params,
               const Sizes& sizes, const FeatureMaps<T>& maps,
-              const BoxTable<B>& boxes)
+              const BoxTable<B>& boxes, int64_t sweeping_threads = 0)
       : batch_(sizes.batch),
         entries_(boxes.count()),
         keys_(boxes.count()),
@@ -103,7 +106,7 @@ class BoxSchedule {
                  });
     SortByKey(bits.image + bits.place, &keys_);
     CutImages();
-    CutShares(costs);
+    CutShares(costs, sweeping_threads);
   }
 
   // Of a box, by its number.
@@ -132,16 +135,19 @@ class BoxSchedule {
   // Sums of whole numbers: the same in whatever order.
   struct Totals {
     double cost = 0;
+    double swept_cost = 0;
     double edge_pixels = 0;
     double window_pixels = 0;
 
     void Add(const Entry& entry, double entry_cost) {
       const double rows = double(entry.rows.length());
       const double columns = double(entry.columns.length());
-      Add({entry_cost, rows + columns, rows * columns});
+      Add({entry_cost, entry.is_swept ? entry_cost : 0, rows + columns,
+           rows * columns});
     }
     void Add(const Totals& other) {
       cost += other.cost;
+      swept_cost += other.swept_cost;
       edge_pixels += other.edge_pixels;
       window_pixels += other.window_pixels;
     }
@@ -181,12 +187,14 @@ class BoxSchedule {
                    const KeyBits& bits, int64_t k) {
     const FeatureMap<T>& map = maps[boxes.map(k)];
     const BoxAxes<B> axes = MakeBoxAxes(params, map, boxes.coordinates(k));
-    Entry entry{k, boxes.image(k), boxes.map(k), axes.finite(), {}, {}};
+    Entry entry{k, boxes.image(k), boxes.map(k), axes.finite(), false, {}, {}};
     uint64_t place = 0;
     double taps = 0;
     if (entry.finite) {
       entry.rows = TouchedPixels(axes.y, params.pooled_height(), map.height);
       entry.columns = TouchedPixels(axes.x, params.pooled_width(), map.width);
+      entry.is_swept =
+          SweepPays(params, map, entry.rows, entry.columns, sizes.channels);
       place = MortonCode(Cell(entry.rows), Cell(entry.columns));
       taps = CountTaps(axes.y, params.pooled_height(), entry.rows) *
              CountTaps(axes.x, params.pooled_width(), entry.columns);
@@ -247,11 +255,15 @@ class BoxSchedule {
     }
   }
 
-  void CutShares(const RawArray<double>& costs) {
+  void CutShares(const RawArray<double>& costs, int64_t sweeping_threads) {
     const int64_t count = int64_t(keys_.size());
-    const int64_t shares = std::min(
+    int64_t shares = std::min(
         count,
         int64_t(std::clamp(totals_.cost / kShareCost, 1.0, kMostShares)));
+    if (sweeping_threads > 0 && totals_.swept_cost > totals_.cost / 2) {
+      // The more boxes a sweep has, the fewer times the map is read.
+      shares = std::min(shares, kSweepsPerThread * sweeping_threads);
+    }
     share_begin_.reserve(shares + 1);
     share_begin_.push_back(0);
     const double share_cost = totals_.cost / double(shares);

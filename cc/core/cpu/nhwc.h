@@ -48,7 +48,8 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
                  T* output) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes,
+                             context.threads);
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
@@ -75,7 +76,7 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           const int64_t row_stride = map.width * channels;
           const Requantization<W> to_codes =
               fillers.quantization.OfBins(SamplesPerBin<W>(axes));
-          if (SweepPays<T>(params, map, entry.rows, entry.columns, channels)) {
+          if (entry.is_swept) {
             const BoxTaps<W> taps =
                 builder.template BuildFor<T>(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
@@ -226,7 +227,8 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
                  B* grad_boxes) {
   using W = Accumulator<T>;
   const CpuKernels<T>& kernels = GetCpuKernels<T>(context.level);
-  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
+  const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes,
+                             context.threads);
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
@@ -251,7 +253,7 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
           const T* upstream = grad_output + entry.box * box_stride;
           const T* image = ImageOfMap(map, entry.image, channels);
           const int64_t row_stride = map.width * channels;
-          if (SweepPays<T>(params, map, entry.rows, entry.columns, channels)) {
+          if (entry.is_swept) {
             const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {entry.box, upstream});
           } else {

@@ -23,21 +23,6 @@
 
 namespace tf_roialign {
 
-// Whether a box with this window is better off in a sweep: not if the window
-// stays in cache, nor if bins have so few taps that coming back to them for
-// every row takes longer.
-template <typename T>
-bool SweepPays(const Params& params, const FeatureMap<const T>& map,
-               const Span& rows, const Span& columns, int64_t channels) {
-  return params.mode == Mode::kAvg && map.width <= kMostSweptColumns &&
-         columns.length() >= kSweptTaps * params.pooled_width() &&
-         (params.sampling_ratio <= 0 ||
-          2 * params.sampling_ratio > kSweptTaps) &&
-         double(rows.length()) * double(columns.length()) * double(channels) *
-                 sizeof(T) >=
-             double(kSweptWindowBytes);
-}
-
 // What a visit of a sweep brings to a box: some of its taps along y, all of bin
 // row p, the pixels behind them, and which channels; `pixels` has the first of
 // them.

@@ -79,6 +79,8 @@ constexpr int64_t kSweptTaps = 4;
 // What the bins of a sweep's boxes take, which is how many boxes it has. 128
 // KB: 40 / 36 instead of 32 / 28.
 constexpr int64_t kSweepBytes = 512 * 1024;
+// How many there are at most where they are most of the work.
+constexpr int64_t kSweepsPerThread = 2;
 // Channels at a time. 128: 31 / 28.6 instead of 28 / 24.3.
 constexpr int64_t kSweepChannels = 64;
 

@@ -31,7 +31,7 @@ class Series:
         return {**dataclasses.asdict(self), "slope": self.slope, "r_squared": self.r_squared}
 
 
-def _workload(rois, channels=256, bins=7, ratio=2):
+def _workload(rois, channels=256, bins=7, ratio=2, maps=1):
     return workloads.Workload(
         rois=rois,
         input_shape=(1, channels, 200, 272),
@@ -41,6 +41,7 @@ def _workload(rois, channels=256, bins=7, ratio=2):
         aligned=True,
         feature_seed=4101,
         grad_seed=4201,
+        maps=maps,
     )
 
 
@@ -63,6 +64,8 @@ def families():
         workload = _workload(_boxes(64, 0.97 * side, side), ratio=0)
         adaptive.append((limits.covered_pixels(workload), workload))
     yield "covered pixels, adaptive sampling", adaptive
+    # The first is a call of the op for one map.
+    yield "levels of 250 boxes", [(n, _workload(_boxes(250 * n), maps=n)) for n in range(1, 6)]
 
 
 def measure(contest, threads):

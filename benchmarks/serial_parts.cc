@@ -1,10 +1,10 @@
 // Predicts how the CPU path scales to more threads than this machine has.
 //
-//   serial_parts [workloads...]       default: all
+//   serial_parts [--csv] [workloads...]       default: all
 //
-// Runs every call on one thread, as the blocks that ShareWork would make for 8,
-// 32 and 96 threads, and times each block and what lies between the parallel
-// parts. Each time is the shortest of several rounds. The model:
+// Runs every call on one thread, as the blocks that ShareWork would make for
+// more, and times each block and what lies between the parallel parts. Each
+// time is the shortest of several rounds. The model:
 //
 //   time(N) = serial + the sum over parallel parts of: blocks, in their order,
 //             go to the thread that is free first; the time of the last one
@@ -16,7 +16,8 @@
 // out. "woken": efficiency with threads that begin kWake after the first, in
 // each parallel part.
 //
-// Boxes are random, of the sizes of benchmarks/workloads.
+// Boxes are random, of the sizes of benchmarks/workloads. --csv: workload,
+// layout, op, threads and milliseconds, woken, for threads.py.
 
 #include <time.h>
 
@@ -49,6 +50,7 @@ namespace {
 constexpr int kRounds = 5;
 constexpr double kWake = 10;  // microseconds
 constexpr int kThreads[] = {8, 32, 96};
+constexpr int kCsvThreads[] = {2, 4, 8, 16, 32, 64, 96};
 constexpr double kImageHeight = 800, kImageWidth = 1088;
 
 // Of this thread alone, in microseconds: whatever else runs takes none of it.
@@ -310,7 +312,18 @@ void Report(const char* workload, const char* layout, const char* name,
   std::fflush(stdout);
 }
 
-int Main(int argc, char** argv) {
+void ReportCsv(const char* workload, const char* layout, const char* name,
+               Problem* problem, Op op) {
+  std::printf("%s,%s,%s,1,%.4f\n", workload, layout, name,
+              1e-3 * Measure(problem, op, 1).sum());
+  for (const int threads : kCsvThreads) {
+    std::printf("%s,%s,%s,%d,%.4f\n", workload, layout, name, threads,
+                1e-3 * Predict(Measure(problem, op, threads), kWake));
+  }
+  std::fflush(stdout);
+}
+
+void PrintHeader() {
   std::printf("%s\n%73s  %-16s   woken after %.0f us\n",
               SimdLevelName(CurrentSimdLevel()), "", "efficiency at", kWake);
   std::printf("%-26s %9s %9s %8s %8s %6s %8s  ", "", "total ms", "predicted",
@@ -320,17 +333,28 @@ int Main(int argc, char** argv) {
     std::printf("  ");
   }
   std::printf("\n");
+}
+
+int Main(int argc, char** argv) {
+  std::vector<std::string> names(argv + 1, argv + argc);
+  const bool csv = !names.empty() && names.front() == "--csv";
+  if (csv) {
+    names.erase(names.begin());
+  } else {
+    PrintHeader();
+  }
+  const auto report = csv ? ReportCsv : Report;
   for (const Workload& workload : kWorkloads) {
-    if (argc > 1 && std::find(argv + 1, argv + argc,
-                              std::string(workload.name)) == argv + argc) {
+    if (!names.empty() &&
+        std::find(names.begin(), names.end(), workload.name) == names.end()) {
       continue;
     }
     for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
       Problem problem(workload, layout);
       const char* name = layout == Layout::kNHWC ? "NHWC" : "NCHW";
-      Report(workload.name, name, "forward", &problem, &Problem::Forward);
-      Report(workload.name, name, "gradient", &problem, &Problem::FeatureGrad);
-      Report(workload.name, name, "box gradient", &problem, &Problem::BoxGrad);
+      report(workload.name, name, "forward", &problem, &Problem::Forward);
+      report(workload.name, name, "gradient", &problem, &Problem::FeatureGrad);
+      report(workload.name, name, "box gradient", &problem, &Problem::BoxGrad);
     }
   }
   return 0;

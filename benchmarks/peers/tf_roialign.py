@@ -85,9 +85,31 @@ def both(forward, features, boxes, upstream):
     return tape.gradient(output, features, output_gradients=upstream)
 
 
+class PyramidProblem(TensorFlowProblem):
+    """Several maps in one op, in float32 and NHWC."""
+
+    def case(self, op, dtype, layout):
+        workload = self.workload
+        features = [self.features(dtype, layout) + each for each in range(workload.maps)]
+        attributes = op_attributes(workload, layout)
+        scales = tf.constant(attributes.pop("spatial_scale"), tf.float64, [workload.maps, 2])
+        levels = tf.range(len(workload.rois)) % workload.maps
+        call = (tf.constant(workload.rois), tf.zeros([0], tf.int32), levels, scales)
+        raw = tf_roialign.raw_ops
+        if op == base.FORWARD:
+            return lambda: raw.multi_scale_roi_align(features, *call, **attributes)
+        if op == base.GRADIENT:
+            upstream = self.upstream(dtype, layout)
+            shapes = [tf.shape(each, out_type=tf.int64) for each in features]
+            return lambda: raw.multi_scale_roi_align_grad(upstream, *call, shapes, **attributes)[-1]
+        raise base.Unsupported(op)
+
+
 class Peer(TensorFlowPeer):
     packages = ("tf_roialign", *TensorFlowPeer.packages)
     layouts = ("NHWC", "NCHW")
     ops = (*base.OPS, base.RAW, base.FUNCTION)
-    problem_type = Problem
     facts = {SIMD_LEVEL: simd_level()}
+
+    def load(self, workload):
+        return (PyramidProblem if workload.maps > 1 else Problem)(workload)

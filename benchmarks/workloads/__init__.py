@@ -20,7 +20,8 @@ class Workload:
     """One RoIAlign.
 
     `rois` is `[K, 5]` float32, (image, x1, y1, x2, y2) in image pixels, ordered by image.
-    `input_shape` is (N, C, H, W), whatever the layout that it is run in.
+    `input_shape` is (N, C, H, W), whatever the layout that it is run in. With `maps` above 1
+    there are so many maps like it, which the boxes read in turn.
     """
 
     rois: np.ndarray
@@ -31,6 +32,7 @@ class Workload:
     aligned: bool
     feature_seed: int
     grad_seed: int
+    maps: int = 1
 
     @property
     def images(self):
@@ -75,6 +77,7 @@ def load(path):
             aligned=bool(stored["aligned"]),
             feature_seed=int(stored["feature_seed"]),
             grad_seed=int(stored["grad_seed"]),
+            maps=int(stored["maps"]) if "maps" in stored else 1,
         )
 
 

@@ -28,29 +28,36 @@ class BoxPooler {
   void Forward(const CpuKernels<Pixel>& kernels, const FeatureMap<Any>& map,
                const BoxAxes<B>& axes, const Pixel* image, int64_t row_stride,
                int64_t channels, const Requantization<W>& to_codes, bool stream,
-               Pixel* output) {
+               Pixel* output, const BoxAhead& ahead = {}) {
     if constexpr (!kIsCode<T>) {
       if (params_.mode == Mode::kMax) {
-        kernels.max_forward(samples_.Build(params_, map, axes), image,
-                            row_stride, channels, stream, output);
+        BoxSamples<W> samples = samples_.Build(params_, map, axes);
+        samples.ahead = ahead;
+        kernels.max_forward(samples, image, row_stride, channels, stream,
+                            output);
         return;
       }
     }
-    kernels.forward(taps_.template BuildFor<T>(params_, map, axes), image,
-                    row_stride, channels, to_codes, stream, output);
+    BoxTaps<W> taps = taps_.template BuildFor<T>(params_, map, axes);
+    taps.ahead = ahead;
+    kernels.forward(taps, image, row_stride, channels, to_codes, stream,
+                    output);
   }
 
   template <typename Pixel, typename Any, typename B>
   void BoxGrad(const CpuKernels<Pixel>& kernels, const FeatureMap<Any>& map,
                const BoxAxes<B>& axes, const Pixel* grad_output,
                const Pixel* image, int64_t row_stride, int64_t channels,
-               double* grad) {
+               double* grad, const BoxAhead& ahead = {}) {
     if (params_.mode == Mode::kMax) {
-      kernels.max_box_grad(samples_.Build(params_, map, axes), grad_output,
-                           image, row_stride, channels, grad);
+      BoxSamples<W> samples = samples_.Build(params_, map, axes);
+      samples.ahead = ahead;
+      kernels.max_box_grad(samples, grad_output, image, row_stride, channels,
+                           grad);
     } else {
-      kernels.box_grad(taps_.BuildWithSlopes(params_, map, axes), grad_output,
-                       image, row_stride, channels, grad);
+      BoxTaps<W> taps = taps_.BuildWithSlopes(params_, map, axes);
+      taps.ahead = ahead;
+      kernels.box_grad(taps, grad_output, image, row_stride, channels, grad);
     }
   }
 

@@ -18,6 +18,7 @@
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/channel_blocks.h"
 #include "cc/core/cpu/context.h"
+#include "cc/core/cpu/look_ahead.h"
 #include "cc/core/cpu/nchw.h"
 #include "cc/core/cpu/nhwc.h"
 #include "cc/core/cpu/raw_array.h"
@@ -103,19 +104,21 @@ void MaxFeatureGradNhwc(const CpuContext& context, const Params& params,
       params.pooled_height() * params.pooled_width() * channels;
   Winners winners;
   winners.Resize(table.most(), boxes.count() * box_stride);
-  context.parallel_for(schedule.shares(), UnitCost(schedule.share_cost()),
-                       [&](int64_t begin, int64_t end) {
-                         BoxSamplesBuilder<W> builder;
-                         for (const BoxSchedule::Entry& entry :
-                              schedule.entries_of_shares(begin, end)) {
-                           if (!entry.touches_map()) continue;
-                           const FeatureMap<const T>& map = maps[entry.map];
-                           winners.Find(kernels, table.Get(entry.box, &builder),
-                                        ImageOfMap(map, entry.image, channels),
-                                        map.width * channels, channels,
-                                        entry.box * box_stride);
-                         }
-                       });
+  context.parallel_for(
+      schedule.shares(), UnitCost(schedule.share_cost()),
+      [&](int64_t begin, int64_t end) {
+        BoxSamplesBuilder<W> builder;
+        const auto run = [&](const BoxSchedule::Entry& entry,
+                             const BoxSchedule::Entry* next) {
+          if (!entry.touches_map()) return;
+          const FeatureMap<const T>& map = maps[entry.map];
+          BoxSamples<W> samples = table.Get(entry.box, &builder);
+          samples.ahead.window = WindowAhead(maps, channels, next);
+          winners.Find(kernels, samples, ImageOfMap(map, entry.image, channels),
+                       map.width * channels, channels, entry.box * box_stride);
+        };
+        ForEachWithNext(schedule.entries_of_shares(begin, end), run);
+      });
 
   struct Adder {
     void Add(const BoxSchedule::Entry& entry, const Tile& tile,

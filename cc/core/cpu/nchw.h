@@ -17,6 +17,7 @@
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/channel_blocks.h"
 #include "cc/core/cpu/context.h"
+#include "cc/core/cpu/look_ahead.h"
 #include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/tap_table.h"
@@ -122,6 +123,15 @@ T* BinsOf(T* pooled, const Params& params, const Sizes& sizes, int64_t box,
                       params.pooled_width();
 }
 
+// What a block of channels reads of a box's upstream, which is one piece.
+template <typename T>
+MemoryAhead BinsAhead(const Params& params, int64_t channels, const T* bins) {
+  return {bins, 1,
+          params.pooled_height() * params.pooled_width() * channels *
+              int64_t(sizeof(T)),
+          0};
+}
+
 // As ForEachBlockOfBoxes, where blocks are too few for the threads: these bring
 // some of them into the order of channels last together, and then share the
 // boxes of these.
@@ -180,20 +190,23 @@ void ForEachBlockInGroups(const CpuContext& context, const Params& params,
           for (int64_t i = begin; i < end; ++i) {
             const auto [m, n, block] = blocks.unit(first + i / parts);
             const W* const image = &buffer[place[i / parts]];
-            for (const BoxSchedule::Entry& entry :
-                 schedule.entries(m, n).part(parts, i % parts)) {
-              if (!entry.finite) continue;
-              visit(scratch, entry, image,
-                    maps[m].width * block.channels.length(), block);
-            }
+            ForEachWithNext(schedule.entries(m, n).part(parts, i % parts),
+                            [&](const BoxSchedule::Entry& entry,
+                                const BoxSchedule::Entry* next) {
+                              if (!entry.finite) return;
+                              visit(scratch, entry, next, image,
+                                    maps[m].width * block.channels.length(),
+                                    block);
+                            });
           }
         });
   }
 }
 
-// Calls visit(scratch, entry, image, row_stride, block) for every box and
-// channel block, the block's features channels last. Boxes that are not finite
-// are left out.
+// Calls visit(scratch, entry, next, image, row_stride, block) for every box and
+// channel block, the block's features channels last. `next`: the entry that
+// reads the same image next, if there is one. Boxes that are not finite are
+// left out.
 template <typename T, typename Visit>
 void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
                          const Sizes& sizes, const FeatureMaps<const T>& maps,
@@ -222,8 +235,8 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
               const auto* window = scratch.LoadWindow(
                   PlanesOf(map, sizes, entry.image, block.channels.begin), map,
                   channels, {entry.rows, entry.columns});
-              visit(scratch, entry, window, entry.columns.length() * channels,
-                    block);
+              visit(scratch, entry, nullptr, window,
+                    entry.columns.length() * channels, block);
             }
           }
         });
@@ -247,10 +260,12 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
           const auto* image =
               scratch.LoadMap(PlanesOf(map, sizes, n, block.channels.begin),
                               map.pixels(), channels);
-          for (const BoxSchedule::Entry& entry : schedule.entries(m, n)) {
-            if (!entry.finite) continue;
-            visit(scratch, entry, image, map.width * channels, block);
-          }
+          ForEachWithNext(
+              schedule.entries(m, n), [&](const BoxSchedule::Entry& entry,
+                                          const BoxSchedule::Entry* next) {
+                if (!entry.finite) return;
+                visit(scratch, entry, next, image, map.width * channels, block);
+              });
         }
       });
 }
@@ -272,7 +287,7 @@ void ForwardNchw(const CpuContext& context, const Params& params,
   ForEachBlockOfBoxes<T>(
       context, params, sizes, maps, schedule, ChannelBlocks(sizes, maps),
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const W* image, int64_t row_stride,
+          const BoxSchedule::Entry*, const W* image, int64_t row_stride,
           const ChannelBlocks::Block& block) {
         const FeatureMap<const T>& map = maps[entry.map];
         const int64_t channels = block.channels.length();
@@ -324,20 +339,27 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
           W* const part_of_map = scratch.ZeroMap(pixels, channels);
           W* const origin =
               OriginOfMap(part_of_map, band, row_stride, channels);
-          for (const BoxSchedule::Entry& entry : schedule.entries(m, n)) {
+          const auto add = [&](const BoxSchedule::Entry& entry,
+                               const BoxSchedule::Entry* next) {
             if (!entry.touches_map() || !Overlap(entry.rows, band.rows)) {
-              continue;
+              return;
             }
             TilePart<W> part =
                 MakeTilePart<W>(taps.Get(entry.box), nullptr, band);
-            if (part.rows.empty() || part.columns.empty()) continue;
+            if (part.rows.empty() || part.columns.empty()) return;
             part.grad_output =
                 scratch.LoadBins(BinsOf(grad_output, params, sizes, entry.box,
                                         block.channels.begin),
                                  channels, BinsWithin(part.taps.y, part.rows));
+            if (next != nullptr) {
+              part.ahead = BinsAhead(params, channels,
+                                     BinsOf(grad_output, params, sizes,
+                                            next->box, block.channels.begin));
+            }
             scratch.kernels.feature_grad(part, nullptr, channels, row_stride,
                                          origin, summed.data());
-          }
+          };
+          ForEachWithNext(schedule.entries(m, n), add);
           scratch.StoreMap(pixels, channels,
                            PlanesOf(map, sizes, n, block.channels.begin) +
                                band.rows.begin * map.width,
@@ -361,10 +383,16 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
   ForEachBlockOfBoxes<T>(
       context, params, sizes, maps, schedule, blocks,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const W* image, int64_t row_stride,
+          const BoxSchedule::Entry* next, const W* image, int64_t row_stride,
           const ChannelBlocks::Block& block) {
         const FeatureMap<const T>& map = maps[entry.map];
         const int64_t channels = block.channels.length();
+        BoxAhead ahead;
+        if (next != nullptr) {
+          ahead.upstream = BinsAhead(params, channels,
+                                     BinsOf(grad_output, params, sizes,
+                                            next->box, block.channels.begin));
+        }
         const W* upstream = scratch.LoadBins(
             BinsOf(grad_output, params, sizes, entry.box, block.channels.begin),
             channels);
@@ -372,7 +400,7 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
             scratch.kernels, map,
             MakeBoxAxes(params, map, boxes.coordinates(entry.box)), upstream,
             image, row_stride, channels,
-            &parts[entry.box * box_parts + block.index * kCoordinates]);
+            &parts[entry.box * box_parts + block.index * kCoordinates], ahead);
       });
   context.parallel_for(
       boxes.count(), UnitCost(kPartCost * double(box_parts)),

@@ -16,6 +16,7 @@
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/context.h"
+#include "cc/core/cpu/look_ahead.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/sweep.h"
 #include "cc/core/cpu/tap_table.h"
@@ -62,12 +63,12 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
         Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
                                           channels);
         BoxTapsBuilder<W> builder;
-        for (const BoxSchedule::Entry& entry :
-             schedule.entries_of_shares(begin, end)) {
+        const auto run = [&](const BoxSchedule::Entry& entry,
+                             const BoxSchedule::Entry* next) {
           T* out = output + entry.box * box_stride;
           if (!entry.finite) {
             std::fill_n(out, box_stride, fillers.no_meaning);
-            continue;
+            return;
           }
           const FeatureMap<const T>& map = maps[entry.map];
           const BoxAxes<B> axes =
@@ -76,15 +77,18 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
           const int64_t row_stride = map.width * channels;
           const Requantization<W> to_codes =
               fillers.quantization.OfBins(SamplesPerBin<W>(axes));
+          BoxAhead ahead;
+          ahead.window = WindowAhead(maps, channels, next);
           if (entry.is_swept) {
             const BoxTaps<W> taps =
                 builder.template BuildFor<T>(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
           } else {
             pooler.Forward(kernels, map, axes, image, row_stride, channels,
-                           to_codes, stream, out);
+                           to_codes, stream, out, ahead);
           }
-        }
+        };
+        ForEachWithNext(schedule.entries_of_shares(begin, end), run);
         sweep.Run();
         if (stream) kernels.stream_fence();
       });
@@ -184,8 +188,10 @@ class TileAdder {
 
   void End(int64_t row_stride, W* origin) {
     for (size_t i = 0; i < parts_.size(); ++i) {
-      Run(parts_[i], i + 1 < parts_.size() ? &parts_[i + 1] : nullptr,
-          row_stride, origin);
+      const TilePart<T>* next =
+          i + 1 < parts_.size() ? &parts_[i + 1] : nullptr;
+      if (next != nullptr) parts_[i].ahead = UpstreamOf(*next, channels_);
+      Run(parts_[i], next, row_stride, origin);
     }
     parts_.clear();
   }
@@ -239,13 +245,13 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
         Sweep<T, BoxGradVisitor<T, B>> sweep(
             {kernels, channels, boxes.columns(), grad_boxes}, channels);
         BoxTapsBuilder<W> builder;
-        for (const BoxSchedule::Entry& entry :
-             schedule.entries_of_shares(begin, end)) {
+        const auto run = [&](const BoxSchedule::Entry& entry,
+                             const BoxSchedule::Entry* next) {
           double grad[kCoordinates] = {};
           if (!entry.finite) {
             std::fill_n(grad, kCoordinates, NaN<double>());
             WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
-            continue;
+            return;
           }
           const FeatureMap<const T>& map = maps[entry.map];
           const BoxAxes<B> axes =
@@ -253,15 +259,22 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
           const T* upstream = grad_output + entry.box * box_stride;
           const T* image = ImageOfMap(map, entry.image, channels);
           const int64_t row_stride = map.width * channels;
+          BoxAhead ahead;
+          ahead.window = WindowAhead(maps, channels, next);
+          if (next != nullptr) {
+            ahead.upstream = {grad_output + next->box * box_stride, 1,
+                              box_stride * int64_t(sizeof(T)), 0};
+          }
           if (entry.is_swept) {
             const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
             sweep.Add(image, row_stride, taps, &builder, {entry.box, upstream});
           } else {
             pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
-                           channels, grad);
+                           channels, grad, ahead);
             WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
           }
-        }
+        };
+        ForEachWithNext(schedule.entries_of_shares(begin, end), run);
         sweep.Run();
       });
 }

@@ -128,6 +128,16 @@ TilePart<T> MakeTilePart(const BoxPixelTaps<Accumulator<T>>& taps,
           BinsWithin(taps.x, columns)};
 }
 
+// All that it reads of the upstream. Not of an empty one.
+template <typename T>
+MemoryAhead UpstreamOf(const TilePart<T>& part, int64_t channels) {
+  const Span rows = BinsWithin(part.taps.y, part.rows);
+  const int64_t row = part.taps.pooled_width * channels;
+  constexpr int64_t kSize = sizeof(T);
+  return {part.grad_output + rows.begin * row + part.bins.begin * channels,
+          rows.length(), part.bins.length() * channels * kSize, row * kSize};
+}
+
 }  // namespace tf_roialign
 
 #endif  // TF_ROIALIGN_CC_CORE_CPU_TILING_H_

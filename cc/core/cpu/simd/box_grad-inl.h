@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cc/core/cpu/simd/blocks-inl.h"
+#include "cc/core/cpu/simd/fetcher-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/tap_groups-inl.h"
 #include "cc/core/cpu/simd/taps_view.h"
@@ -90,9 +91,14 @@ void BoxGrad(const BoxTaps<Accumulator<T>>& taps, const T* grad_output,
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
   double sums[4] = {};
+  const int64_t bins = taps.pooled_height * taps.pooled_width;
+  Fetcher window_ahead(taps.ahead.window, bins);
+  Fetcher upstream_ahead(taps.ahead.upstream, bins);
   const auto for_each_bin = [&](const T* bin, const auto& visit) {
     for (int64_t p = 0; p < taps.pooled_height; ++p) {
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
+        window_ahead.FetchPart();
+        upstream_ahead.FetchPart();
         visit(Span{y.begin[p], y.begin[p + 1]},
               Span{x.begin[q], x.begin[q + 1]}, bin);
       }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cc/core/cpu/simd/blocks-inl.h"
+#include "cc/core/cpu/simd/fetcher-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/taps_view.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
@@ -61,6 +62,9 @@ void FeatureGrad(const TilePart<T>& part, const TilePart<T>* next,
   const PixelTapsView<W>& y = part.taps.y;
   const PixelTapsView<W>& x = part.taps.x;
   const int64_t bin_row = part.taps.pooled_width * channels;
+  const int64_t blocks = (channels + kWidestBlock<T> - 1) / kWidestBlock<T>;
+  Fetcher ahead_of_box(part.ahead,
+                       blocks * Length(part.rows) * Length(part.columns));
   ForEachBlock<T>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
     using V = typename B::V;
@@ -89,6 +93,7 @@ void FeatureGrad(const TilePart<T>& part, const TilePart<T>* next,
             ahead.first += bin_row;
           }
         }
+        ahead_of_box.FetchPart();
         W* pixel = row + x.pixel[j] * channels;
         V sums[B::vectors];
         LoadBlock<B>(pixel, sums);

@@ -8,6 +8,7 @@
 
 #include "cc/core/base/span.h"
 #include "cc/core/cpu/simd/blocks-inl.h"
+#include "cc/core/cpu/simd/fetcher-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/tap_groups-inl.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
@@ -128,6 +129,8 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
   const TapsView<W>& x = taps.x;
   // A copy, which stores of codes cannot be taken to change.
   const Requantization<W> to_codes = rule;
+  Fetcher ahead_of_box(taps.ahead.window,
+                       taps.pooled_height * taps.pooled_width);
   if (channels <= kWidestBlock<T>) {
     ForEachBlock<T>(channels, [&](auto block, int64_t c) {
       using B = decltype(block);
@@ -138,6 +141,7 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
         for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
           PrefetchBin(taps, ahead, q, pixels,
                       [](const T* pixel) { Prefetch<B>(pixel); });
+          ahead_of_box.FetchPart();
           AddTaps<B, T, kStream, kCodes>(
               taps, {y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
               true, true, pixels, to_codes, W(0), {nullptr, nullptr}, bin);
@@ -160,6 +164,7 @@ void ForwardBins(const BoxTaps<Accumulator<T>>& taps, const T* image,
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         PrefetchBin(taps, ahead, q, pixels,
                     [&](const T* pixel) { PrefetchBytes(pixel, pixel_bytes); });
+        ahead_of_box.FetchPart();
         TapGroups({y.begin[p], y.begin[p + 1]}, {x.begin[q], x.begin[q + 1]},
                   kTapGroupBytes / pixel_bytes)
             .ForEach([&](const Span& rows, const Span& columns, bool is_first,
@@ -228,6 +233,9 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
   const TapsView<W>& y = taps.y;
   const TapsView<W>& x = taps.x;
   const Requantization<W> to_codes = rule;  // as in ForwardBins
+  const int64_t blocks = (channels + kWidestBlock<T> - 1) / kWidestBlock<T>;
+  Fetcher ahead_of_box(taps.ahead.window,
+                       blocks * taps.pooled_height * taps.pooled_width);
   ForEachBlock<T>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
     using V = typename B::V;
@@ -252,6 +260,7 @@ void ForwardSeparable(const BoxTaps<Accumulator<T>>& taps, const Span& columns,
       for (int64_t q = 0; q < taps.pooled_width; ++q, bin += channels) {
         V sums[B::vectors] = {};
         [[maybe_unused]] W weights = 0;
+        ahead_of_box.FetchPart();
         for (int64_t j = x.begin[q]; j < x.begin[q + 1]; ++j) {
           if constexpr (kCodes) weights += x.weight[j];
           const V* from = summed + (x.pixel[j] - columns.begin) * B::vectors;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cc/core/base/span.h"
+#include "cc/core/cpu/simd/ahead.h"
 #include "cc/core/cpu/simd/level.h"
 #include "cc/core/cpu/simd/samples_view.h"
 #include "cc/core/cpu/simd/taps_view.h"
@@ -22,6 +23,7 @@ struct BoxTaps {
   int64_t pooled_width;
   TapsView<W> y;
   TapsView<W> x;
+  BoxAhead ahead = {};
 };
 
 // The same by pixel.
@@ -54,6 +56,7 @@ struct TilePart {
   Span columns;
   // The bins that touch these columns.
   Span bins;
+  MemoryAhead ahead = {};
 };
 
 // Channels that a kernel holds in registers at once, at most.

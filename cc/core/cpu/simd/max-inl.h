@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "cc/core/cpu/simd/blocks-inl.h"
+#include "cc/core/cpu/simd/fetcher-inl.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/simd/samples_view.h"
 #include "cc/core/cpu/simd/vectors-inl.h"
@@ -172,8 +173,11 @@ void MaxBins(const BoxSamples<Accumulator<T>>& samples, const T* image,
              int64_t row_stride, int64_t channels, T* output) {
   using W = Accumulator<T>;
   T* bin = output;
+  Fetcher ahead_of_box(samples.ahead.window,
+                       samples.pooled_height * samples.pooled_width);
   for (int64_t p = 0; p < samples.pooled_height; ++p) {
     for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
+      ahead_of_box.FetchPart();
       ForEachBlock<T, kMaxVectors>(channels, [&](auto block, int64_t c) {
         using B = decltype(block);
         typename B::V largest[B::vectors] = {};
@@ -237,8 +241,11 @@ void Winners(const BoxSamples<Accumulator<T>>& samples, const T* image,
              int64_t row_stride, int64_t channels, Number* winners) {
   using W = Accumulator<T>;
   Number* bin = winners;
+  Fetcher ahead_of_box(samples.ahead.window,
+                       samples.pooled_height * samples.pooled_width);
   for (int64_t p = 0; p < samples.pooled_height; ++p) {
     for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
+      ahead_of_box.FetchPart();
       ForEachBlock<T, kMaxVectors>(channels, [&](auto block, int64_t c) {
         using B = decltype(block);
         Numbers<W, B::lanes> winner[B::vectors];
@@ -286,12 +293,17 @@ void MaxBoxGrad(const BoxSamples<Accumulator<T>>& samples, const T* grad_output,
                 double grad[4]) {
   using W = Accumulator<T>;
   double x1 = 0, y1 = 0, x2 = 0, y2 = 0;
+  const int64_t bins = samples.pooled_height * samples.pooled_width;
+  Fetcher window_ahead(samples.ahead.window, bins);
+  Fetcher upstream_ahead(samples.ahead.upstream, bins);
   ForEachBlock<T, kMaxGradVectors>(channels, [&](auto block, int64_t c) {
     using B = decltype(block);
     using V = typename B::V;
     const T* bin = grad_output + c;
     for (int64_t p = 0; p < samples.pooled_height; ++p) {
       for (int64_t q = 0; q < samples.pooled_width; ++q, bin += channels) {
+        window_ahead.FetchPart();
+        upstream_ahead.FetchPart();
         V largest[B::vectors] = {};
         // Of the largest: by y1, y2, x1 and x2.
         V by_y1[B::vectors] = {}, by_y2[B::vectors] = {};

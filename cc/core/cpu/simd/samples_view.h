@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "cc/core/cpu/simd/ahead.h"
 #include "cc/core/geometry/axis_sample.h"
 
 namespace tf_roialign {
@@ -24,6 +25,7 @@ struct BoxSamples {
   int64_t pooled_width;
   SamplesView<W> y;
   SamplesView<W> x;
+  BoxAhead ahead = {};
 };
 
 }  // namespace tf_roialign

@@ -132,6 +132,21 @@ MemoryAhead BinsAhead(const Params& params, int64_t channels, const T* bins) {
           0};
 }
 
+// What LoadWindow will read for a block of channels of a box.
+template <typename T>
+MemoryAhead PlanesAhead(const FeatureMaps<const T>& maps, const Sizes& sizes,
+                        const ChannelBlocks::Block& block,
+                        const BoxSchedule::Entry* entry) {
+  if (entry == nullptr || !entry->finite) return {};  // it may have no map
+  const FeatureMap<const T>& map = maps[entry->map];
+  MemoryAhead ahead = WindowAhead(
+      PlanesOf(map, sizes, entry->image, block.channels.begin), map.width,
+      /*channels=*/1, entry);
+  ahead.planes = block.channels.length();
+  ahead.plane = map.pixels() * int64_t(sizeof(T));
+  return ahead;
+}
+
 // As ForEachBlockOfBoxes, where blocks are too few for the threads: these bring
 // some of them into the order of channels last together, and then share the
 // boxes of these.
@@ -194,7 +209,7 @@ void ForEachBlockInGroups(const CpuContext& context, const Params& params,
                             [&](const BoxSchedule::Entry& entry,
                                 const BoxSchedule::Entry* next) {
                               if (!entry.finite) return;
-                              visit(scratch, entry, next, image,
+                              visit(scratch, entry, next, {}, image,
                                     maps[m].width * block.channels.length(),
                                     block);
                             });
@@ -203,8 +218,8 @@ void ForEachBlockInGroups(const CpuContext& context, const Params& params,
   }
 }
 
-// Calls visit(scratch, entry, next, image, row_stride, block) for every box and
-// channel block, the block's features channels last. `next`: the entry that
+// Calls visit(scratch, entry, next, {}, image, row_stride, block) for every box
+// and channel block, the block's features channels last. `next`: the entry that
 // reads the same image next, if there is one. Boxes that are not finite are
 // left out.
 template <typename T, typename Visit>
@@ -225,20 +240,28 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
         schedule.shares(), UnitCost(cost / double(schedule.shares())),
         [&](int64_t begin, int64_t end) {
           BlockScratch<T> scratch(context, params);
-          for (const BoxSchedule::Entry& entry :
-               schedule.entries_of_shares(begin, end)) {
-            if (!entry.finite) continue;
+          const auto run = [&](const BoxSchedule::Entry& entry,
+                               const BoxSchedule::Entry* next) {
+            if (!entry.finite) return;
             const FeatureMap<const T>& map = maps[entry.map];
-            for (int64_t i = 0; i < blocks.count(entry.map); ++i) {
+            const int64_t count = blocks.count(entry.map);
+            for (int64_t i = 0; i < count; ++i) {
               const auto block = blocks.block(entry.map, i);
               const int64_t channels = block.channels.length();
               const auto* window = scratch.LoadWindow(
                   PlanesOf(map, sizes, entry.image, block.channels.begin), map,
                   channels, {entry.rows, entry.columns});
-              visit(scratch, entry, nullptr, window,
+              const MemoryAhead ahead =
+                  i + 1 < count
+                      ? PlanesAhead(maps, sizes, blocks.block(entry.map, i + 1),
+                                    &entry)
+                      : PlanesAhead(maps, sizes, blocks.block(entry.map, 0),
+                                    next);
+              visit(scratch, entry, next, ahead, window,
                     entry.columns.length() * channels, block);
             }
-          }
+          };
+          ForEachWithNext(schedule.entries_of_shares(begin, end), run);
         });
     return;
   }
@@ -260,12 +283,13 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
           const auto* image =
               scratch.LoadMap(PlanesOf(map, sizes, n, block.channels.begin),
                               map.pixels(), channels);
-          ForEachWithNext(
-              schedule.entries(m, n), [&](const BoxSchedule::Entry& entry,
-                                          const BoxSchedule::Entry* next) {
-                if (!entry.finite) return;
-                visit(scratch, entry, next, image, map.width * channels, block);
-              });
+          ForEachWithNext(schedule.entries(m, n),
+                          [&](const BoxSchedule::Entry& entry,
+                              const BoxSchedule::Entry* next) {
+                            if (!entry.finite) return;
+                            visit(scratch, entry, next, {}, image,
+                                  map.width * channels, block);
+                          });
         }
       });
 }
@@ -287,8 +311,8 @@ void ForwardNchw(const CpuContext& context, const Params& params,
   ForEachBlockOfBoxes<T>(
       context, params, sizes, maps, schedule, ChannelBlocks(sizes, maps),
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const BoxSchedule::Entry*, const W* image, int64_t row_stride,
-          const ChannelBlocks::Block& block) {
+          const BoxSchedule::Entry*, const MemoryAhead& ahead, const W* image,
+          int64_t row_stride, const ChannelBlocks::Block& block) {
         const FeatureMap<const T>& map = maps[entry.map];
         const int64_t channels = block.channels.length();
         const BoxAxes<B> axes =
@@ -297,7 +321,7 @@ void ForwardNchw(const CpuContext& context, const Params& params,
             fillers.quantization.OfBins(SamplesPerBin<W>(axes));
         scratch.pooler.Forward(scratch.kernels, map, axes, image, row_stride,
                                channels, to_codes, /*stream=*/false,
-                               scratch.bins(channels));
+                               scratch.bins(channels), {ahead, {}});
         scratch.StoreBins(
             channels, to_codes,
             BinsOf(output, params, sizes, entry.box, block.channels.begin));
@@ -383,11 +407,12 @@ void BoxGradNchw(const CpuContext& context, const Params& params,
   ForEachBlockOfBoxes<T>(
       context, params, sizes, maps, schedule, blocks,
       [&](BlockScratch<T>& scratch, const BoxSchedule::Entry& entry,
-          const BoxSchedule::Entry* next, const W* image, int64_t row_stride,
+          const BoxSchedule::Entry* next, const MemoryAhead& window_ahead,
+          const W* image, int64_t row_stride,
           const ChannelBlocks::Block& block) {
         const FeatureMap<const T>& map = maps[entry.map];
         const int64_t channels = block.channels.length();
-        BoxAhead ahead;
+        BoxAhead ahead = {window_ahead, {}};
         if (next != nullptr) {
           ahead.upstream = BinsAhead(params, channels,
                                      BinsOf(grad_output, params, sizes,

@@ -10,12 +10,14 @@
 namespace tf_roialign {
 
 // `rows` pieces of memory of `bytes` bytes, whose beginnings are `stride` bytes
-// apart.
+// apart; and the same in `planes` planes, `plane` bytes apart.
 struct MemoryAhead {
   const void* first = nullptr;
   int64_t rows = 0;
   int64_t bytes = 0;
   int64_t stride = 0;
+  int64_t planes = 1;
+  int64_t plane = 0;
 };
 
 // Of a box.

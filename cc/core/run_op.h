@@ -20,7 +20,8 @@
 namespace tf_roialign {
 
 // The data of an op's inputs, each in the place of its name, in the memory of
-// the device that the op runs on; but spatial_scales, in host memory.
+// the device that the op runs on, or of the host, which reads some
+// (IsReadByHost).
 class InputData {
  public:
   void Set(Input input, const void* data) {
@@ -41,6 +42,8 @@ class InputData {
   bool indices_are_64_bit = false;
   bool levels_are_64_bit = false;
   int64_t levels = 0;  // how many there are
+  // Boxes::count_on_device.
+  const int32_t* box_count = nullptr;
 
  private:
   const void* data_[kInputs] = {};
@@ -86,6 +89,7 @@ Status RunOp(const Context& context, const OpParams& params,
     boxes.box_indices = inputs.Get<void>(Input::kBoxIndices);
     boxes.indices_are_64_bit = inputs.indices_are_64_bit;
   }
+  boxes.count_on_device = inputs.box_count;
   LevelRule level_rule;
   if (params.maps == Maps::kMany) {
     TF_ROIALIGN_RETURN_IF_ERROR(ReadSpatialScales(

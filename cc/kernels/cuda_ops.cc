@@ -1,27 +1,12 @@
 // Registers the kernels on GPUs.
 
-#include "cc/core/call/op.h"
-#include "cc/core/dtypes/dtypes.h"
 #include "cc/kernels/cuda_device.h"
 #include "cc/kernels/roi_align_op.h"
 
 namespace tf_roialign {
 namespace {
 
-template <typename T, typename TensorflowT>
-bool RegisterFloat() {
-#define TF_ROIALIGN_REGISTER(op) \
-  RegisterRoiAlignOps<CudaDevice, Op::op, T, TensorflowT>();
-  TF_ROIALIGN_FOR_EACH_CUDA_OP(TF_ROIALIGN_REGISTER)
-#undef TF_ROIALIGN_REGISTER
-  return true;
-}
-
-[[maybe_unused]] const bool registered[] = {
-#define TF_ROIALIGN_REGISTER(T, Tensorflow, Xla) RegisterFloat<T, Tensorflow>(),
-    TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_REGISTER)
-#undef TF_ROIALIGN_REGISTER
-};
+[[maybe_unused]] const bool registered = RegisterAllOps<CudaDevice>();
 
 }  // namespace
 }  // namespace tf_roialign

@@ -50,8 +50,9 @@ bool RegisterRoiAlignOp() {
   definition.Device(Device::Type())
       .template TypeConstraint<TensorflowT>("T")
       .template TypeConstraint<B>("Tboxes");
-  for (const Input input : {Input::kFeaturesShape, Input::kSpatialScales}) {
-    if (kInfo.Has(input)) definition.HostMemory(NameOf(input));
+  for (int i = 0; i < kInfo.input_count; ++i) {
+    const Input input = kInfo.inputs[i];
+    if (IsReadByHost(input)) definition.HostMemory(NameOf(input));
   }
   tensorflow::kernel_factory::OpKernelRegistrar(
       definition.Build(), "RoiAlignOp",
@@ -68,6 +69,39 @@ bool RegisterRoiAlignOps() {
   RegisterRoiAlignOp<Device, kOp, Maps::kOne, T, TensorflowT, B>(); \
   RegisterRoiAlignOp<Device, kOp, Maps::kMany, T, TensorflowT, B>();
   TF_ROIALIGN_FOR_EACH_BOX_TYPE(TF_ROIALIGN_REGISTER)
+#undef TF_ROIALIGN_REGISTER
+  return true;
+}
+
+template <typename Device, typename T, typename TensorflowT>
+bool RegisterFloatOps() {
+#define TF_ROIALIGN_REGISTER(op) \
+  RegisterRoiAlignOps<Device, Op::op, T, TensorflowT>();
+  TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
+#undef TF_ROIALIGN_REGISTER
+  return true;
+}
+
+template <typename Device, typename T, typename TensorflowT>
+bool RegisterCodeOps() {
+#define TF_ROIALIGN_REGISTER(op) \
+  RegisterRoiAlignOps<Device, Op::op, T, TensorflowT>();
+  TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
+#undef TF_ROIALIGN_REGISTER
+  return true;
+}
+
+// All ops and dtypes.
+template <typename Device>
+bool RegisterAllOps() {
+#define TF_ROIALIGN_REGISTER(T, Tensorflow, Xla) \
+  RegisterFloatOps<Device, T, Tensorflow>();
+  TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_REGISTER)
+#undef TF_ROIALIGN_REGISTER
+#define TF_ROIALIGN_REGISTER(T, Code, Quantized, Xla) \
+  RegisterCodeOps<Device, T, Code>();                 \
+  RegisterCodeOps<Device, T, Quantized>();
+  TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_REGISTER)
 #undef TF_ROIALIGN_REGISTER
   return true;
 }

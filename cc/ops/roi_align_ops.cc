@@ -53,9 +53,10 @@ void AppendDtype(std::string* list) {
 std::string FeatureDtypes(Op op) {
   std::string list;
   if (op == Op::kForwardQuantized) {
-#define TF_ROIALIGN_APPEND_QUANTIZED(T, Code, Quantized) \
+#define TF_ROIALIGN_APPEND_QUANTIZED(T, Code, Quantized, Xla) \
   AppendDtype<Quantized>(&list);
-#define TF_ROIALIGN_APPEND_CODE(T, Code, Quantized) AppendDtype<Code>(&list);
+#define TF_ROIALIGN_APPEND_CODE(T, Code, Quantized, Xla) \
+  AppendDtype<Code>(&list);
     TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_APPEND_QUANTIZED)
     TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_APPEND_CODE)
   } else {
@@ -117,7 +118,7 @@ OpDefBuilderWrapper Define(Op op, Maps maps) {
       TF_INIT_ON_STARTUP_IF(true)                                        \
       << Define(Op::op, Maps::kOne) << Define(Op::op, Maps::kMany);
 TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
-TF_ROIALIGN_REGISTER(kForwardQuantized)
+TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
 
 }  // namespace
 }  // namespace tf_roialign

@@ -52,8 +52,8 @@ ffi::Error HandleOnCpu(ffi::ThreadPool pool, ffi::RemainingArgs operands,
     AdviseHugePages((*result)->untyped_data(), (*result)->size_bytes());
   }
   HandledCall call;
-  ffi::Error error =
-      ReadCall(InfoOf(kOp, kMaps), operands, results, attributes, &call);
+  ffi::Error error = ReadCall(InfoOf(kOp, kMaps), /*on_host=*/true, operands,
+                              results, attributes, &call);
   if (error.failure()) return error;
   const int64_t count = NumThreads(pool, 0);
   const ParallelFor threads = PoolThreads(&pool, count);
@@ -75,6 +75,7 @@ ffi::Error HandleOnCpu(ffi::ThreadPool pool, ffi::RemainingArgs operands,
   TF_ROIALIGN_REGISTER_FOR(op, kOne) \
   TF_ROIALIGN_REGISTER_FOR(op, kMany)
 TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
+TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
 
 }  // namespace
 }  // namespace tf_roialign

@@ -25,8 +25,8 @@ ffi::Error HandleOnCuda(void* stream, ffi::ScratchAllocator scratch,
         return scratch.Allocate(bytes, 16).value_or(nullptr);
       }};
   HandledCall call;
-  ffi::Error error =
-      ReadCall(InfoOf(kOp, kMaps), operands, results, attributes, &call);
+  ffi::Error error = ReadCall(InfoOf(kOp, kMaps), /*on_host=*/false, operands,
+                              results, attributes, &call);
   if (error.failure()) return error;
   return Handle<kOp>(context, call);
 }
@@ -46,7 +46,8 @@ ffi::Error HandleOnCuda(void* stream, ffi::ScratchAllocator scratch,
 #define TF_ROIALIGN_REGISTER(op)     \
   TF_ROIALIGN_REGISTER_FOR(op, kOne) \
   TF_ROIALIGN_REGISTER_FOR(op, kMany)
-TF_ROIALIGN_FOR_EACH_CUDA_OP(TF_ROIALIGN_REGISTER)
+TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
+TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
 
 }  // namespace
 }  // namespace tf_roialign

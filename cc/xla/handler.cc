@@ -1,6 +1,7 @@
 #include "cc/xla/handler.h"
 
 #include <algorithm>
+#include <string>
 
 namespace tf_roialign {
 
@@ -21,9 +22,28 @@ void ReadOperand(Input input, int map, const ffi::AnyBuffer& operand,
   }
 }
 
+// An input of which the host reads the value, of `count` numbers, where it is
+// an attribute.
+bool ReadHostInput(Input input, int64_t count,
+                   const ffi::Dictionary& attributes, HandledCall* call) {
+  double* const values = call->spatial_scales;
+  if (!ReadNumbers(attributes, NameOf(input), count, values)) return false;
+  if (input == Input::kScale) {
+    call->scale = static_cast<float>(values[0]);
+    call->inputs.Set(input, &call->scale);
+  } else if (input == Input::kZeroPoint) {
+    call->zero_point = static_cast<int32_t>(values[0]);
+    call->inputs.Set(input, &call->zero_point);
+  } else {
+    call->inputs.Set(input, values);
+  }
+  return true;
+}
+
 }  // namespace
 
-ffi::Error ReadCall(const OpInfo& info, const ffi::RemainingArgs& operands,
+ffi::Error ReadCall(const OpInfo& info, bool on_host,
+                    const ffi::RemainingArgs& operands,
                     const ffi::RemainingRets& results,
                     const ffi::Dictionary& attributes, HandledCall* call) {
   const ffi::ErrorOr<OpParams> params = ReadParams(attributes, info.maps);
@@ -49,10 +69,13 @@ ffi::Error ReadCall(const OpInfo& info, const ffi::RemainingArgs& operands,
   for (int i = 0; i < info.input_count; ++i) {
     const Input input = info.inputs[i];
     if (input == Input::kFeaturesShape) continue;
-    if (input == Input::kSpatialScales &&
-        ReadNumbers(attributes, NameOf(input), 2 * map_count,
-                    call->spatial_scales)) {
-      call->inputs.Set(input, call->spatial_scales);
+    if (IsReadByHost(input) && !on_host) {
+      const int64_t count = input == Input::kSpatialScales ? 2 * map_count : 1;
+      if (!ReadHostInput(input, count, attributes, call)) {
+        return ffi::Error::Internal(
+            std::string("RoIAlign's custom call lacks the attribute ") +
+            NameOf(input));
+      }
       continue;
     }
     for (int m = 0; m < (info.IsList(input) ? map_count : 1); ++m) {
@@ -69,9 +92,13 @@ ffi::Error ReadCall(const OpInfo& info, const ffi::RemainingArgs& operands,
   if (place < operands.size()) {
     const auto count = operands.get<ffi::AnyBuffer>(place);
     if (!count) return count.error();
-    int64_t& boxes = call->signature.sizes.boxes;
-    boxes = std::min<int64_t>(
-        boxes, *static_cast<const int32_t*>(count->untyped_data()));
+    const auto* value = static_cast<const int32_t*>(count->untyped_data());
+    if (on_host) {
+      int64_t& boxes = call->signature.sizes.boxes;
+      boxes = std::min<int64_t>(boxes, *value);
+    } else {
+      call->inputs.box_count = value;
+    }
   }
   return ffi::Error::Success();
 }

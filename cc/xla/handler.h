@@ -2,10 +2,11 @@
 // attributes become a call of the core.
 //
 // A call has the operands of its op, but for features_shape, whose value is the
-// shape of the results, and on a GPU spatial_scales, which are attributes
-// there. After them there is one more where XLA knows only a bound of the
-// number of boxes: the number itself, a scalar int32. Further rows are not
-// read, and not written.
+// shape of the results, and on a GPU what else the host reads, which are
+// attributes there. After them there is one more where XLA knows only a bound
+// of the number of boxes: the number itself, a scalar int32. Further rows are
+// rubbish: not read on CPU, where the host knows the number, and without
+// meaning on a GPU, whose kernels read it.
 
 #ifndef TF_ROIALIGN_CC_XLA_HANDLER_H_
 #define TF_ROIALIGN_CC_XLA_HANDLER_H_
@@ -56,10 +57,14 @@ struct HandledCall {
   OutputData outputs;
   ::xla::ffi::DataType features_type;
   ::xla::ffi::DataType boxes_type;
+  // Inputs that are attributes.
   double spatial_scales[2 * kMaxMaps];
+  float scale;
+  int32_t zero_point;
 };
 
-::xla::ffi::Error ReadCall(const OpInfo& info,
+// `on_host`: whether operands are in memory that the host reads.
+::xla::ffi::Error ReadCall(const OpInfo& info, bool on_host,
                            const ::xla::ffi::RemainingArgs& operands,
                            const ::xla::ffi::RemainingRets& results,
                            const ::xla::ffi::Dictionary& attributes,
@@ -77,15 +82,28 @@ Status RunWithBoxes(const Context& context, const HandledCall& call) {
 // Context: of the core, for the platform.
 template <Op kOp, typename Context>
 ::xla::ffi::Error Handle(const Context& context, const HandledCall& call) {
-  switch (call.features_type) {
+  if constexpr (IsOnCodes(kOp)) {
+    switch (call.features_type) {
+#define TF_ROIALIGN_RUN(T, Code, Quantized, Xla) \
+  case ::xla::ffi::DataType::Xla:                \
+    return ToError(RunWithBoxes<kOp, T>(context, call));
+      TF_ROIALIGN_FOR_EACH_CODE(TF_ROIALIGN_RUN)
+#undef TF_ROIALIGN_RUN
+      default:
+        break;
+    }
+  } else {
+    switch (call.features_type) {
 #define TF_ROIALIGN_RUN(T, Tensorflow, Xla) \
   case ::xla::ffi::DataType::Xla:           \
     return ToError(RunWithBoxes<kOp, T>(context, call));
-    TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_RUN)
+      TF_ROIALIGN_FOR_EACH_FLOAT(TF_ROIALIGN_RUN)
 #undef TF_ROIALIGN_RUN
-    default:
-      return ::xla::ffi::Error::Internal("RoIAlign has no such dtype");
+      default:
+        break;
+    }
   }
+  return ::xla::ffi::Error::Internal("RoIAlign has no such dtype");
 }
 
 }  // namespace tf_roialign

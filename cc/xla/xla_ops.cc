@@ -87,19 +87,20 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
   }
 
   // On a GPU an operand would be where the host, which reads it, cannot.
-  static absl::Status AddSpatialScales(XlaOpKernelContext* context, int place,
-                                       AttributesText* attributes) {
+  static absl::Status AddHostInput(XlaOpKernelContext* context, Input input,
+                                   int place, AttributesText* attributes) {
     xla::Literal literal;
     const absl::Status status = context->ConstantInput(place, &literal);
     if (!status.ok()) {
       return absl::UnimplementedError(absl::StrCat(
-          "`spatial_scales` must be known when RoIAlign is compiled by XLA for "
-          "a GPU: ",
+          "`", NameOf(input),
+          "` must be known when RoIAlign is compiled by XLA for a GPU: ",
           status.message()));
     }
-    const absl::Span<const double> values = literal.data<double>();
-    attributes->AddNumbers(NameOf(Input::kSpatialScales),
-                           {values.begin(), values.end()});
+    // Which holds all that they may be.
+    TF_ASSIGN_OR_RETURN(const xla::Literal numbers, literal.Convert(xla::F64));
+    const absl::Span<const double> values = numbers.data<double>();
+    attributes->AddNumbers(NameOf(input), {values.begin(), values.end()});
     return absl::OkStatus();
   }
 
@@ -120,8 +121,8 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
     TF_RETURN_IF_ERROR(
         ForEachTensor(info_, map_count_, [&](Input input, int, int place) {
           if (input == Input::kFeaturesShape) return absl::OkStatus();
-          if (input == Input::kSpatialScales && on_gpu_) {
-            return AddSpatialScales(context, place, &attributes);
+          if (IsReadByHost(input) && on_gpu_) {
+            return AddHostInput(context, input, place, &attributes);
           }
           TF_ASSIGN_OR_RETURN(const xla::Shape of_input,
                               context->InputXlaShape(place));
@@ -167,21 +168,20 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
   }
 
   // XLA knows but a bound of some sizes, for example of the number of rows that
-  // tf.boolean_mask keeps. The number of boxes may be one of them on CPU; a GPU
-  // would have to be waited for to learn it.
-  absl::Status CheckDynamic(Input input, const xla::Shape& shape,
-                            BoxForm form) const {
-    bool only_boxes =
-        !on_gpu_ && form != BoxForm::kDense && input != Input::kFeatures;
+  // tf.boolean_mask keeps. The number of boxes may be one of them.
+  static absl::Status CheckDynamic(Input input, const xla::Shape& shape,
+                                   BoxForm form) {
+    bool only_boxes = form != BoxForm::kDense && input != Input::kFeatures;
     for (size_t i = 1; i < shape.dimensions().size(); ++i) {
       only_boxes = only_boxes && !shape.is_dynamic_dimension(i);
     }
     if (only_boxes) return absl::OkStatus();
-    return absl::UnimplementedError(absl::StrCat(
-        "`", NameOf(input),
-        "` must have a shape that is known when RoIAlign is ",
-        "compiled by XLA", on_gpu_ ? "" : " (but for K boxes [K, 5] or [K, 4])",
-        ", got ", shape.ToString()));
+    return absl::UnimplementedError(
+        absl::StrCat("`", NameOf(input),
+                     "` must have a shape that is known when RoIAlign is "
+                     "compiled by XLA (but "
+                     "for K boxes [K, 5] or [K, 4]), got ",
+                     shape.ToString()));
   }
 
   const OpInfo info_;
@@ -195,25 +195,6 @@ class RoiAlignXlaOp : public RoiAlignXlaOpBase {
  public:
   explicit RoiAlignXlaOp(tensorflow::OpKernelConstruction* context)
       : RoiAlignXlaOpBase(InfoOf(kOp, kMaps), context) {}
-};
-
-// There is no call to make of the op on quantized features. The kernel says so;
-// without it, TensorFlow would report that no kernel is registered. For
-// auto-clustering a kernel means that the op can be compiled, so quantized.py
-// marks it as one that is not to be.
-template <Maps kMaps>
-class RoiAlignXlaOp<Op::kForwardQuantized, kMaps>
-    : public tensorflow::XlaOpKernel {
- public:
-  using XlaOpKernel::XlaOpKernel;
-
-  void Compile(XlaOpKernelContext* context) override {
-    context->SetStatus(absl::UnimplementedError(absl::StrCat(
-        kMaps == Maps::kOne ? "`quantized_roi_align`"
-                            : "`quantized_multiscale_roi_align`",
-        " cannot be compiled by XLA: call it outside of functions and Keras "
-        "models with jit_compile=True")));
-  }
 };
 
 // REGISTER_XLA_OP makes kernels only of what is there when TensorFlow starts
@@ -234,20 +215,18 @@ bool Register(const char* device) {
 }
 
 [[maybe_unused]] const bool registered[] = {
-#define TF_ROIALIGN_REGISTER(op)               \
-  Register<Op::op, Maps::kOne>("XLA_CPU_JIT"), \
-      Register<Op::op, Maps::kMany>("XLA_CPU_JIT"),
+#define TF_ROIALIGN_REGISTER_FOR(op, device) \
+  Register<Op::op, Maps::kOne>(device), Register<Op::op, Maps::kMany>(device),
+#define TF_ROIALIGN_REGISTER(op) TF_ROIALIGN_REGISTER_FOR(op, "XLA_CPU_JIT")
     TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
-        TF_ROIALIGN_REGISTER(kForwardQuantized)
+        TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
 #undef TF_ROIALIGN_REGISTER
-#define TF_ROIALIGN_REGISTER(op)               \
-  Register<Op::op, Maps::kOne>("XLA_GPU_JIT"), \
-      Register<Op::op, Maps::kMany>("XLA_GPU_JIT"),
 #if TF_ROIALIGN_CUDA
-            TF_ROIALIGN_FOR_EACH_CUDA_OP(TF_ROIALIGN_REGISTER)
-#endif
-                TF_ROIALIGN_REGISTER(kForwardQuantized)
+#define TF_ROIALIGN_REGISTER(op) TF_ROIALIGN_REGISTER_FOR(op, "XLA_GPU_JIT")
+            TF_ROIALIGN_FOR_EACH_FLOAT_OP(TF_ROIALIGN_REGISTER)
+                TF_ROIALIGN_FOR_EACH_CODE_OP(TF_ROIALIGN_REGISTER)
 #undef TF_ROIALIGN_REGISTER
+#endif
 };
 
 // For the macro, which takes no commas.

@@ -41,6 +41,9 @@ struct Boxes {
   bool map_indices_are_64_bit = false;
   // In host memory. Null: all read the first.
   const LevelRule* level_rule = nullptr;
+  // On a GPU, in its memory: how many of the `count` boxes there are, where
+  // only the device knows it. The others have no meaning. Null: all.
+  const int32_t* count_on_device = nullptr;
 
   TF_ROIALIGN_HOST_DEVICE const B* coordinates(int64_t k) const {
     return CoordinatesOfRow(rows, columns, k);

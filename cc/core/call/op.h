@@ -22,6 +22,12 @@ enum class Input {
 };
 constexpr int kInputs = 10;
 
+// Whether the host reads an input's value, on whatever device the op runs.
+constexpr bool IsReadByHost(Input input) {
+  return input == Input::kFeaturesShape || input == Input::kSpatialScales ||
+         input == Input::kScale || input == Input::kZeroPoint;
+}
+
 constexpr const char* NameOf(Input input) {
   switch (input) {
     case Input::kFeatures:
@@ -220,6 +226,9 @@ auto ForEachTensor(const OpInfo& info, int map_count, const Visit& visit)
   return {};
 }
 
+// Whether an op's features are codes, and not floating-point numbers.
+constexpr bool IsOnCodes(Op op) { return op == Op::kForwardQuantized; }
+
 // Whether an op can be asked for `mode`.
 constexpr bool Has(Op op, Mode mode) {
   switch (op) {
@@ -233,7 +242,8 @@ constexpr bool Has(Op op, Mode mode) {
   }
 }
 
-// Lists for macros. X(op): the op, on one map and on many.
+// Lists for macros. X(op): the op, on one map and on many. All of them run on
+// CPU and on GPUs, and are compiled by XLA for both.
 #define TF_ROIALIGN_FOR_EACH_FLOAT_OP(X) \
   X(kForward)                            \
   X(kFeatureGrad)                        \
@@ -242,12 +252,8 @@ constexpr bool Has(Op op, Mode mode) {
   X(kBoxTangent)                         \
   X(kBoxTangentGrad)
 
-// Those that have CUDA kernels.
-#define TF_ROIALIGN_FOR_EACH_CUDA_OP(X) \
-  X(kForward)                           \
-  X(kFeatureGrad)                       \
-  X(kMaxFeatureGrad)                    \
-  X(kBoxGrad)
+// On codes.
+#define TF_ROIALIGN_FOR_EACH_CODE_OP(X) X(kForwardQuantized)
 
 }  // namespace tf_roialign
 

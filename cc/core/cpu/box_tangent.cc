@@ -8,8 +8,9 @@
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/checked_call.h"
+#include "cc/core/cpu/nchw.h"
+#include "cc/core/cpu/nhwc.h"
 #include "cc/core/cpu/simd/kernels.h"
-#include "cc/core/cpu/tiling.h"
 #include "cc/core/dtypes/fillers.h"
 #include "cc/core/geometry/box_axes.h"
 
@@ -18,15 +19,22 @@ namespace {
 
 // A box's map is a product of one factor per axis, so its derivative is the sum
 // of two such products, each with the derivative of one factor.
-template <typename W>
+template <typename W, typename B>
 class MovedTaps {
  public:
-  template <typename Any, typename B>
+  static constexpr int kProducts = 2;
+
+  // `direction`: rows of so many columns.
+  MovedTaps(const B* direction, int64_t columns)
+      : direction_(direction), columns_(columns) {}
+
+  template <typename Any>
   void Build(const Params& params, const FeatureMap<Any>& map,
-             const BoxAxes<B>& axes, const B* direction) {
+             const BoxAxes<B>& axes, int64_t box) {
+    const B* move = CoordinatesOfRow(direction_, columns_, box);
     taps_ = builder_.BuildWithSlopes(params, map, axes);
-    Move(taps_.y, taps_.pooled_height, direction[kY1], direction[kY2], &dy_);
-    Move(taps_.x, taps_.pooled_width, direction[kX1], direction[kX2], &dx_);
+    Move(taps_.y, taps_.pooled_height, move[kY1], move[kY2], &dy_);
+    Move(taps_.x, taps_.pooled_width, move[kX1], move[kX2], &dx_);
   }
 
   // The two products.
@@ -37,7 +45,6 @@ class MovedTaps {
   }
 
  private:
-  template <typename B>
   static void Move(const TapsView<W>& taps, int64_t pooled, B c1, B c2,
                    std::vector<W>* moved) {
     moved->resize(taps.begin[pooled]);
@@ -47,6 +54,8 @@ class MovedTaps {
     }
   }
 
+  const B* const direction_;
+  const int64_t columns_;
   BoxTapsBuilder<W> builder_;
   BoxTaps<W> taps_;
   std::vector<W> dy_;
@@ -134,7 +143,7 @@ void BoxTangent(const CpuContext& context, const Params& params,
     context.parallel_for(
         of_image[i].size(), 1000 + 2 * bins * channels,
         [&](int64_t begin, int64_t end) {
-          MovedTaps<W> taps;
+          MovedTaps<W, B> taps(direction, boxes.columns());
           ChannelsLast<T> pooled(context.level, params, channels, bins);
           AlignedVector<W> second(bins * channels);
           for (int64_t j = begin; j < end; ++j) {
@@ -142,8 +151,7 @@ void BoxTangent(const CpuContext& context, const Params& params,
             const auto axes = MakeBoxAxes(params, map, boxes.coordinates(k));
             W* sum = pooled.Fill(NaN<W>());
             if (axes.finite()) {
-              taps.Build(params, map, axes,
-                         CoordinatesOfRow(direction, boxes.columns(), k));
+              taps.Build(params, map, axes, k);
               kernels.forward(taps.product(0), image, map.width * channels,
                               channels, /*to_codes=*/{}, /*stream=*/false, sum);
               kernels.forward(taps.product(1), image, map.width * channels,
@@ -155,53 +163,6 @@ void BoxTangent(const CpuContext& context, const Params& params,
           }
         });
   }
-}
-
-template <typename T, typename B>
-void BoxTangentGrad(const CpuContext& context, const Params& params,
-                    const Sizes& sizes, const BoxTable<B>& boxes,
-                    const B* direction, const T* grad_output,
-                    const FeatureMaps<T>& maps) {
-  using W = Accumulator<T>;
-  const CpuKernels<W>& kernels = GetCpuKernels<W>(context.level);
-  const int64_t channels = sizes.channels;
-  const int64_t bins = params.pooled_height() * params.pooled_width();
-  const auto of_image = BoxesOfImages(boxes, sizes.batch, maps.count());
-  const int64_t images = int64_t(of_image.size());
-  int64_t pixels = 0;
-  for (const FeatureMap<T>& map : maps) pixels = Max(pixels, map.pixels());
-  // An image has one owner, which adds its boxes in the order given.
-  context.parallel_for(
-      images, pixels * channels + boxes.count() / images * 2 * bins * channels,
-      [&](int64_t begin, int64_t end) {
-        MovedTaps<W> taps;
-        BoxPixelTapsBuilder<W> by_pixel;
-        ChannelsLast<T> pooled(context.level, params, channels, bins);
-        AlignedVector<W> scratch(params.pooled_width() *
-                                 std::min(channels, kMaxBlockChannels));
-        for (int64_t i = begin; i < end; ++i) {
-          const FeatureMap<T>& map = maps[int(i / sizes.batch)];
-          if (map.pixels() == 0) continue;
-          const Tile whole = {{0, map.height}, {0, map.width}};
-          ChannelsLast<T> grad(context.level, params, channels, map.pixels());
-          W* sum = grad.Fill(W(0));
-          for (int64_t k : of_image[i]) {
-            const auto axes = MakeBoxAxes(params, map, boxes.coordinates(k));
-            if (!axes.finite()) continue;
-            taps.Build(params, map, axes,
-                       CoordinatesOfRow(direction, boxes.columns(), k));
-            const W* upstream = pooled.Load(grad_output + k * bins * channels);
-            for (int product = 0; product < 2; ++product) {
-              by_pixel.Build(taps.product(product));
-              kernels.feature_grad(
-                  MakeTilePart(by_pixel.view(), upstream, whole),
-                  /*next=*/nullptr, channels, map.width * channels, sum,
-                  scratch.data());
-            }
-          }
-          grad.Store(map.data + i % sizes.batch * map.pixels() * channels);
-        }
-      });
 }
 
 }  // namespace
@@ -223,16 +184,20 @@ Status RoiAlignBoxTangentGrad(const CpuContext& context, const Params& params,
                               const Sizes& sizes, const Boxes<B>& boxes,
                               const B* direction, const T* grad_output,
                               const FeatureMaps<T>& grad_features) {
-  return WithBoxTable(params, sizes, grad_features, boxes,
-                      [&](const BoxTable<B>& table) {
-                        if (sizes.channels == 0) return;
-                        if (boxes.count == 0) {
-                          ClearMaps(sizes, grad_features);
-                          return;
-                        }
-                        BoxTangentGrad(context, params, sizes, table, direction,
-                                       grad_output, grad_features);
-                      });
+  return WithBoxTable(
+      params, sizes, grad_features, boxes, [&](const BoxTable<B>& table) {
+        if (sizes.channels == 0) return;
+        if (boxes.count == 0) {
+          ClearMaps(sizes, grad_features);
+          return;
+        }
+        using Products = MovedTaps<Accumulator<T>, B>;
+        (params.data_format == Layout::kNHWC
+             ? FeatureGradNhwc<T, B, Products>
+             : FeatureGradNchw<T, B, Products>)(context, params, sizes, table,
+                                                grad_output, grad_features,
+                                                {direction, table.columns()});
+      });
 }
 
 #define TF_ROIALIGN_INSTANTIATE(T, B)                                  \

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "cc/core/testing/cpu_call.h"
+#include "cc/core/testing/expect.h"
+#include "cc/core/testing/threads.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
@@ -78,6 +80,71 @@ TEST_P(Tangent, GradientIsTheTranspose) {
     EXPECT_NEAR(left, right, 1e-10);
     EXPECT_GT(std::abs(left), 0.1);
   }
+}
+
+// One image, so that its threads have to share it, and two; cut for as many
+// threads as there are.
+template <typename T>
+void ExpectThreadsDoNotShow(Layout layout, int64_t batch, int64_t channels) {
+  Call<T, float> call =
+      RandomCall<T, float>(8, {{3, 4}, 0, true, layout}, {batch, channels, 150},
+                           {{40, 50, 1.2, 1.1}, {20, 25, 0.6, 0.5}});
+  for (int64_t k = 0; k < call.sizes.boxes; ++k) {
+    call.map_indices.push_back(static_cast<int32_t>(k % 3 == 0));
+  }
+  const auto run = [&](int count) {
+    const ParallelFor threads =
+        count == 1 ? ParallelFor(Serial) : Threads(count);
+    const CpuContext context = {threads, CurrentSimdLevel(), count};
+    std::vector<std::vector<T>> grad =
+        MakeFeatureGrad(call, nullptr, [&](const FeatureMaps<T>& to) {
+          return RoiAlignBoxTangentGrad(context, call.params, call.sizes,
+                                        call.boxes(), call.direction.data(),
+                                        call.grad_output.data(), to);
+        });
+    std::vector<T> tangent(call.grad_output.size());
+    WithFeatures(call, nullptr, [&](const FeatureMaps<const T>& features) {
+      return RoiAlignBoxTangent(context, call.params, call.sizes, call.boxes(),
+                                call.direction.data(), features,
+                                tangent.data());
+    });
+    grad.push_back(tangent);
+    return grad;
+  };
+  const auto expected = run(1);
+  for (const int count : {2, 8, 32}) {
+    const auto got = run(count);
+    for (size_t i = 0; i < got.size(); ++i) ExpectSameBits(got[i], expected[i]);
+  }
+}
+
+TEST_P(Tangent, BitsDoNotDependOnThreads) {
+  for (const int64_t batch : {1, 2}) {
+    for (const int64_t channels : {5, 300}) {
+      ExpectThreadsDoNotShow<float>(GetParam(), batch, channels);
+      ExpectThreadsDoNotShow<Half>(GetParam(), batch, channels);
+    }
+  }
+}
+
+// Threads have something to do where images and boxes are fewer.
+TEST_P(Tangent, OneImageIsShared) {
+  const Call<float, float> call = RandomCall<float, float>(
+      8, {{7, 7}, 2, true, GetParam()}, {1, 256, 3}, {{50, 60, 1, 1}});
+  int64_t most_units = 0;
+  const ParallelFor threads =
+      [&](int64_t units, int64_t,
+          const std::function<void(int64_t, int64_t)>& run) {
+        most_units = std::max(most_units, units);
+        run(0, units);
+      };
+  MakeFeatureGrad(call, nullptr, [&](const FeatureMaps<float>& to) {
+    const Status status = RoiAlignBoxTangentGrad(
+        {threads, CurrentSimdLevel(), 8}, call.params, call.sizes, call.boxes(),
+        call.direction.data(), call.grad_output.data(), to);
+    EXPECT_GE(most_units, 8);
+    return status;
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Tangent,

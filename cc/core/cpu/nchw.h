@@ -328,14 +328,16 @@ void ForwardNchw(const CpuContext& context, const Params& params,
       });
 }
 
-template <typename T, typename B>
+template <typename T, typename B, typename Products>
 void FeatureGradNchw(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* grad_output, const FeatureMaps<T>& maps) {
+                     const T* grad_output, const FeatureMaps<T>& maps,
+                     const Products& products) {
   using W = Accumulator<T>;
   const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
-  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
-                             schedule);
+  using Table = TapTable<T, B, Products>;
+  const Table table(context.parallel_for, params, maps, boxes, schedule,
+                    products);
   const ChannelBlocks blocks(sizes, maps);
   // Where there are more threads than blocks, each block is cut into bands.
   const int64_t bands =
@@ -349,7 +351,7 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
       blocks.units() * bands, UnitCost(unit_cost),
       [&](int64_t begin, int64_t end) {
         BlockScratch<T> scratch(context, params);
-        typename TapTable<T, B>::Reader taps(table);
+        typename Table::Reader taps(table);
         AlignedVector<W> summed(params.pooled_width() * blocks.widest());
         for (int64_t i = begin; i < end; ++i) {
           const auto [m, n, block] = blocks.unit(i / bands);
@@ -368,20 +370,27 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
             if (!entry.touches_map() || !Overlap(entry.rows, band.rows)) {
               return;
             }
-            TilePart<W> part =
-                MakeTilePart<W>(taps.Get(entry.box), nullptr, band);
-            if (part.rows.empty() || part.columns.empty()) return;
-            part.grad_output =
-                scratch.LoadBins(BinsOf(grad_output, params, sizes, entry.box,
-                                        block.channels.begin),
-                                 channels, BinsWithin(part.taps.y, part.rows));
-            if (next != nullptr) {
-              part.ahead = BinsAhead(params, channels,
-                                     BinsOf(grad_output, params, sizes,
-                                            next->box, block.channels.begin));
+            const W* upstream = nullptr;
+            for (int product = 0; product < Table::kProducts; ++product) {
+              TilePart<W> part =
+                  MakeTilePart<W>(taps.Get(entry.box, product), nullptr, band);
+              // All products have the same pixels.
+              if (part.rows.empty() || part.columns.empty()) break;
+              if (upstream == nullptr) {
+                upstream = scratch.LoadBins(
+                    BinsOf(grad_output, params, sizes, entry.box,
+                           block.channels.begin),
+                    channels, BinsWithin(part.taps.y, part.rows));
+              }
+              part.grad_output = upstream;
+              if (next != nullptr) {
+                part.ahead = BinsAhead(params, channels,
+                                       BinsOf(grad_output, params, sizes,
+                                              next->box, block.channels.begin));
+              }
+              scratch.kernels.feature_grad(part, nullptr, channels, row_stride,
+                                           origin, summed.data());
             }
-            scratch.kernels.feature_grad(part, nullptr, channels, row_stride,
-                                         origin, summed.data());
           };
           ForEachWithNext(schedule.entries(m, n), add);
           scratch.StoreMap(pixels, channels,

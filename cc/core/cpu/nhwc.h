@@ -156,14 +156,13 @@ void ForEachTile(const CpuContext& context, const Sizes& sizes,
 }
 
 // Adds boxes to tiles, for ForEachTile.
-template <typename T, typename B>
+template <typename T, typename Table>
 class TileAdder {
  public:
   using W = Accumulator<T>;
 
   TileAdder(const CpuKernels<T>& kernels, const Params& params,
-            const Sizes& sizes, const TapTable<T, B>& table,
-            const T* grad_output)
+            const Sizes& sizes, const Table& table, const T* grad_output)
       : kernels_(kernels),
         channels_(sizes.channels),
         box_stride_(params.pooled_height() * params.pooled_width() *
@@ -176,13 +175,16 @@ class TileAdder {
 
   void Add(const BoxSchedule::Entry& entry, const Tile& tile,
            int64_t row_stride, W* origin) {
-    const TilePart<T> part = MakeTilePart(
-        taps_.Get(entry.box), grad_output_ + entry.box * box_stride_, tile);
-    if (part.rows.empty() || part.columns.empty()) return;
-    if (table_.is_kept()) {
-      parts_.push_back(part);
-    } else {
-      Run(part, nullptr, row_stride, origin);
+    for (int i = 0; i < Table::kProducts; ++i) {
+      const TilePart<T> part =
+          MakeTilePart(taps_.Get(entry.box, i),
+                       grad_output_ + entry.box * box_stride_, tile);
+      if (part.rows.empty() || part.columns.empty()) continue;
+      if (table_.is_kept()) {
+        parts_.push_back(part);
+      } else {
+        Run(part, nullptr, row_stride, origin);
+      }
     }
   }
 
@@ -206,23 +208,25 @@ class TileAdder {
   const CpuKernels<T>& kernels_;
   const int64_t channels_;
   const int64_t box_stride_;
-  const TapTable<T, B>& table_;
+  const Table& table_;
   const T* grad_output_;
-  typename TapTable<T, B>::Reader taps_;
+  typename Table::Reader taps_;
   AlignedVector<W> summed_;
   std::vector<TilePart<T>> parts_;
 };
 
-template <typename T, typename B>
+template <typename T, typename B, typename Products>
 void FeatureGradNhwc(const CpuContext& context, const Params& params,
                      const Sizes& sizes, const BoxTable<B>& boxes,
-                     const T* grad_output, const FeatureMaps<T>& maps) {
+                     const T* grad_output, const FeatureMaps<T>& maps,
+                     const Products& products) {
   const BoxSchedule schedule(context.parallel_for, params, sizes, maps, boxes);
-  const TapTable<T, B> table(context.parallel_for, params, maps, boxes,
-                             schedule);
+  using Table = TapTable<T, B, Products>;
+  const Table table(context.parallel_for, params, maps, boxes, schedule,
+                    products);
   ForEachTile(context, sizes, schedule, maps, [&] {
-    return TileAdder<T, B>(GetCpuKernels<T>(context.level), params, sizes,
-                           table, grad_output);
+    return TileAdder<T, Table>(GetCpuKernels<T>(context.level), params, sizes,
+                               table, grad_output);
   });
 }
 

@@ -76,9 +76,12 @@ Status RoiAlignFeatureGrad(const CpuContext& context, const Params& params,
           return;
         }
         (params.data_format == Layout::kNHWC
-             ? FeatureGradNhwc<T, B>
-             : FeatureGradNchw<T, B>)(context, params, sizes, table,
-                                      grad_output, grad_features);
+             ? FeatureGradNhwc<T, B, WholeMap<Accumulator<T>>>
+             : FeatureGradNchw<T, B, WholeMap<Accumulator<T>>>)(context, params,
+                                                                sizes, table,
+                                                                grad_output,
+                                                                grad_features,
+                                                                {});
       });
 }
 

@@ -1,10 +1,13 @@
-// RoIAlign and its two gradients on NVIDIA GPUs: the functions of
-// cpu/roi_align_cpu.h, for a CudaContext.
+// RoIAlign, its gradients and derivatives, and RoIAlign of quantized features
+// on NVIDIA GPUs: the functions of cpu/roi_align_cpu.h and cpu/box_tangent.h,
+// for a CudaContext.
 //
 // T: dtype of features, upstream gradients and outputs (TF_ROIALIGN_FOR_EACH_
 // FLOAT). B: dtype of boxes. Shapes have to have been checked (CheckShapes);
 // values cannot be, for they are on the device. All pointers are to device
 // memory, aligned to their elements.
+//
+// Of quantized features T is one of TF_ROIALIGN_FOR_EACH_CODE.
 //
 // Each function queues kernels on the stream and says what went wrong. None
 // waits for the device, and none aborts. A box has no meaning if its image
@@ -18,6 +21,7 @@
 #define TF_ROIALIGN_CC_CORE_CUDA_ROI_ALIGN_CUDA_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "cc/core/base/status.h"
@@ -70,6 +74,28 @@ TF_ROIALIGN_API Status RoiAlignBoxGrad(const CudaContext& context,
                                        const Boxes<B>& boxes,
                                        const FeatureMaps<const T>& features,
                                        const T* grad_output, B* grad_boxes);
+
+// `direction`: rows like those of the boxes; a column of image indices is not
+// read. A box without meaning gets NaN.
+template <typename T, typename B>
+TF_ROIALIGN_API Status RoiAlignBoxTangent(
+    const CudaContext& context, const Params& params, const Sizes& sizes,
+    const Boxes<B>& boxes, const B* direction,
+    const FeatureMaps<const T>& features, T* output);
+
+// grad_features: as RoiAlignFeatureGrad's.
+template <typename T, typename B>
+TF_ROIALIGN_API Status RoiAlignBoxTangentGrad(
+    const CudaContext& context, const Params& params, const Sizes& sizes,
+    const Boxes<B>& boxes, const B* direction, const T* grad_output,
+    const FeatureMaps<T>& grad_features);
+
+// A box without meaning gets the zero point.
+template <typename T, typename B>
+TF_ROIALIGN_API Status RoiAlignForwardQuantized(
+    const CudaContext& context, const Params& params, const Sizes& sizes,
+    const Boxes<B>& boxes, float scale, int32_t zero_point,
+    const FeatureMaps<const T>& features, T* output);
 
 }  // namespace tf_roialign
 

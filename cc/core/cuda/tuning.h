@@ -64,6 +64,11 @@ constexpr int kMaxListSamples = 256;
 // Channels of a thread that keeps four numbers of each, at most. Unmeasured.
 constexpr int kMaxKeptChannels = 4;
 
+// ---- Codes.
+
+// Channels of a thread, where channels are last: 4 bytes of int8. Unmeasured.
+constexpr int kCodesTogether = 4;
+
 // ---- Feature gradient.
 
 // Pixels of a thread, one after the other, channels last. Eight at once in

@@ -6,3 +6,10 @@ FLOAT_TYPES = {
     "float": "float",
     "double": "double",
 }
+
+# Those of quantized features.
+CODE_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int32": "int32_t",
+}

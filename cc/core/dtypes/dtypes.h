@@ -24,11 +24,12 @@
   X(double, double, F64)
 
 // Of quantized features:
-//   X(type, in TensorFlow's C++ API as an integer, and as a quantized type).
-#define TF_ROIALIGN_FOR_EACH_CODE(X)      \
-  X(int8_t, int8_t, tensorflow::qint8)    \
-  X(uint8_t, uint8_t, tensorflow::quint8) \
-  X(int32_t, int32_t, tensorflow::qint32)
+//   X(type, in TensorFlow's C++ API as an integer, and as a quantized type, in
+//     xla::ffi::DataType).
+#define TF_ROIALIGN_FOR_EACH_CODE(X)          \
+  X(int8_t, int8_t, tensorflow::qint8, S8)    \
+  X(uint8_t, uint8_t, tensorflow::quint8, U8) \
+  X(int32_t, int32_t, tensorflow::qint32, S32)
 
 // Of boxes: X(type).
 #define TF_ROIALIGN_FOR_EACH_BOX_TYPE(X) \

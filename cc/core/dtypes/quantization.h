@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "cc/core/base/host_device.h"
 #include "cc/core/dtypes/float16.h"
 
 namespace tf_roialign {
@@ -41,7 +42,7 @@ struct Quantization {
   W inverse = 1;
 
   // For bins of so many samples.
-  Requantization<W> OfBins(W samples) const {
+  TF_ROIALIGN_HOST_DEVICE Requantization<W> OfBins(W samples) const {
     int exponent;
     // Then 1 / samples is exact, and so is what it is multiplied with.
     if (std::frexp(samples, &exponent) == W(0.5)) {

@@ -50,7 +50,7 @@ TF_ROIALIGN_HOST_DEVICE BoxAxes<B> MakeBoxAxes(const AnyParams& params,
 
 // What the sum of a bin's samples is to be divided by for their average.
 template <typename W, typename B>
-W SamplesPerBin(const BoxAxes<B>& axes) {
+TF_ROIALIGN_HOST_DEVICE W SamplesPerBin(const BoxAxes<B>& axes) {
   const W samples = W(axes.y.grid) * W(axes.x.grid);
   return samples > 1 ? samples : 1;
 }

@@ -23,6 +23,7 @@ struct FeatureGradNhwc {
   using W = Accumulator<T>;
   static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
+  using TileOf = Tile<typename Upstream::Weight, kThreads>;
   static constexpr int kPixels = kTilePixels;
   static constexpr int kEntries = kNhwcTileEntries;
 
@@ -34,14 +35,14 @@ struct FeatureGradNhwc {
   int slice_groups;
   int64_t first_unit;
 
-  static int SharedBytes() { return Tile<W, kThreads>::SharedBytes(kEntries); }
+  static int SharedBytes() { return TileOf::SharedBytes(kEntries); }
 
   TF_ROIALIGN_DEVICE void operator()() const {
     const TilePlace place =
         PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
     const int64_t channels = problem.channels;
-    Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
-                           problem.bins() * channels, channels, place);
+    TileOf tile(problem, boxes, shape, kEntries, problem.bins() * channels,
+                channels, place);
     bool ready = false;
     for (int c0 = place.slice_group * lanes * V; c0 < problem.channels;
          c0 += slice_groups * lanes * V) {
@@ -64,9 +65,9 @@ struct FeatureGradNhwc {
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddLists(const Tile<W, kThreads>& tile,
-                                   const TilePlace& place, int c, bool first,
-                                   bool last, Sums<W, V>* waiting) const {
+  TF_ROIALIGN_DEVICE void AddLists(const TileOf& tile, const TilePlace& place,
+                                   int c, bool first, bool last,
+                                   Sums<W, V>* waiting) const {
     if (c >= problem.channels) return;
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
     const DeviceMap& map = problem.maps[place.map];
@@ -91,7 +92,7 @@ struct FeatureGradNhwc {
   }
 
   // Several loads at a time.
-  TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile, int index,
+  TF_ROIALIGN_DEVICE void AddList(const TileOf& tile, int index,
                                   const Pixel& pixel, int c,
                                   Sums<W, V>* sum) const {
     constexpr int kTogether = Upstream::kTogether;
@@ -117,6 +118,7 @@ struct FeatureGradNchw {
   using W = Accumulator<T>;
   static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
+  using TileOf = Tile<typename Upstream::Weight, kThreads>;
   static constexpr int kChannels = kTileChannels;
   static constexpr int kEntries = kNchwTileEntries;
 
@@ -127,14 +129,14 @@ struct FeatureGradNchw {
   int slice_groups;
   int64_t first_unit;
 
-  static int SharedBytes() { return Tile<W, kThreads>::SharedBytes(kEntries); }
+  static int SharedBytes() { return TileOf::SharedBytes(kEntries); }
 
   TF_ROIALIGN_DEVICE void operator()() const {
     const TilePlace place =
         PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
     const int64_t bins = problem.bins();
-    Tile<W, kThreads> tile(problem, boxes, shape, kEntries,
-                           bins * problem.channels, 1, place);
+    TileOf tile(problem, boxes, shape, kEntries, bins * problem.channels, 1,
+                place);
     const int pixel = ThreadIndex() & (shape.pixels() - 1);
     const int groups = kThreads >> (shape.width_log2 + shape.height_log2);
     const int group = ThreadIndex() >> (shape.width_log2 + shape.height_log2);
@@ -173,7 +175,7 @@ struct FeatureGradNchw {
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddList(const Tile<W, kThreads>& tile, int index,
+  TF_ROIALIGN_DEVICE void AddList(const TileOf& tile, int index,
                                   const Pixel& pixel, int64_t first,
                                   int64_t bins, int channels,
                                   Sums<W, 1>* sums) const {

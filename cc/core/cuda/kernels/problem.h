@@ -52,6 +52,11 @@ struct Problem : Params {
   bool map_indices_are_64_bit;
   bool has_level_rule;
   LevelRule level_rule;
+  // How many of the boxes there are; null: all. The others, whose rows are
+  // rubbish, have no meaning.
+  const int32_t* box_count;
+  // Rows like those of the boxes: how they move. Null where no kernel asks.
+  const void* direction;
 
   TF_ROIALIGN_HOST_DEVICE_INLINE int pooled_height() const {
     return static_cast<int>(output_size.height);
@@ -104,6 +109,7 @@ class BoxOnMap {
   template <typename B>
   TF_ROIALIGN_DEVICE int64_t MeaningfulImageAs() const {
     if (map_index_ < 0 || map().height == 0 || map().width == 0) return -1;
+    if (problem_.box_count != nullptr && k_ >= *problem_.box_count) return -1;
     const bool finite = MakeBoxAxes(problem_, map(), coordinates<B>()).finite();
     return finite ? ImageOfBox(problem_.BoxesAs<B>(), k_, problem_.batch) : -1;
   }

@@ -8,8 +8,10 @@
 #define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_TILE_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cc/core/cuda/kernels/box_order.h"
+#include "cc/core/cuda/kernels/moved_weight.h"
 #include "cc/core/cuda/kernels/problem.h"
 #include "cc/core/cuda/kernels/tap_lists.h"
 #include "cc/core/cuda/platform/portable.h"
@@ -26,13 +28,14 @@ struct alignas(16) TileEntry {
   W weight;
 };
 
-// The bins of one box that touch one row or column of a tile.
-template <typename W>
+// The bins of one box that touch one row or column of a tile. Weight: W, or
+// MovedWeight<W>.
+template <typename Weight>
 struct PixelRecord {
   int begin;
   int count;
   uint32_t touched;  // bit i: bin begin + i does touch it (i < kKeptWeights)
-  W weight[kKeptWeights];  // of further bins, it is computed again
+  Weight weight[kKeptWeights];  // of further bins, it is computed again
 };
 
 // One axis of a box before it is scaled.
@@ -45,6 +48,13 @@ struct AxisCorners {
   int length;
 };
 
+// The same, and how the corners move.
+template <typename B>
+struct MovingCorners : AxisCorners<B> {
+  B move1;
+  B move2;
+};
+
 template <typename B>
 TF_ROIALIGN_DEVICE AxisOnMap<B, int> ScaleAxis(const AxisCorners<B>& corners,
                                                int64_t sampling_ratio,
@@ -54,36 +64,53 @@ TF_ROIALIGN_DEVICE AxisOnMap<B, int> ScaleAxis(const AxisCorners<B>& corners,
           corners.pooled, corners.length, corners.scale};
 }
 
+// Whether a bin touches a pixel, and its weight there.
 template <typename W, typename B>
-TF_ROIALIGN_DEVICE_CALL void MakeRecord(AxisCorners<B> corners,
-                                        int64_t sampling_ratio, bool aligned,
-                                        int pixel, PixelRecord<W>* record) {
-  const AxisOnMap<B, int> box = ScaleAxis(corners, sampling_ratio, aligned);
+TF_ROIALIGN_DEVICE bool WeightAt(const AxisCorners<B>&,
+                                 const AxisOnMap<B, int>& box, int bin,
+                                 int pixel, W* weight) {
+  Tap<W> tap;
+  SetTap(pixel, SumPixel<false>(box, bin, pixel, HasManySamples(box, bin)),
+         ShareOfSample(box.axis), &tap);
+  *weight = tap.weight;
+  return tap.pixel >= 0;
+}
+
+template <typename W, typename B>
+TF_ROIALIGN_DEVICE bool WeightAt(const MovingCorners<B>& corners,
+                                 const AxisOnMap<B, int>& box, int bin,
+                                 int pixel, MovedWeight<W>* weight) {
+  SlopeTap<W> tap;
+  SetTap(pixel, SumPixel<true>(box, bin, pixel, HasManySamples(box, bin)),
+         ShareOfSample(box.axis), &tap);
+  *weight = {tap.weight, MovedWeightOf(tap, corners.move1, corners.move2)};
+  return tap.pixel >= 0;
+}
+
+template <typename Weight, typename Corners>
+TF_ROIALIGN_DEVICE_CALL void MakeRecord(Corners corners, int64_t sampling_ratio,
+                                        bool aligned, int pixel,
+                                        PixelRecord<Weight>* record) {
+  const auto box = ScaleAxis(corners, sampling_ratio, aligned);
   Span bins;
   if (pixel < box.length) bins = FindPixelBins(box, pixel);
   record->begin = static_cast<int>(bins.begin);
   record->count = static_cast<int>(bins.length());
   uint32_t touched = 0;
   for (int i = 0; i < Min(record->count, kKeptWeights); ++i) {
-    Tap<W> tap;
-    const int bin = record->begin + i;
-    SetTap(pixel, SumPixel<false>(box, bin, pixel, HasManySamples(box, bin)),
-           ShareOfSample(box.axis), &tap);
-    if (tap.pixel >= 0) touched |= uint32_t(1) << i;
-    record->weight[i] = tap.weight;
+    if (WeightAt(corners, box, record->begin + i, pixel, &record->weight[i])) {
+      touched |= uint32_t(1) << i;
+    }
   }
   record->touched = touched;
 }
 
-template <typename W, typename B>
-TF_ROIALIGN_DEVICE_CALL Tap<W> TapAgain(AxisCorners<B> corners,
-                                        int64_t sampling_ratio, bool aligned,
-                                        int bin, int pixel) {
-  const AxisOnMap<B, int> box = ScaleAxis(corners, sampling_ratio, aligned);
-  Tap<W> tap;
-  SetTap(pixel, SumPixel<false>(box, bin, pixel, HasManySamples(box, bin)),
-         ShareOfSample(box.axis), &tap);
-  return tap;
+template <typename Weight, typename Corners>
+TF_ROIALIGN_DEVICE_CALL bool WeightAgain(Corners corners,
+                                         int64_t sampling_ratio, bool aligned,
+                                         int bin, int pixel, Weight* weight) {
+  return WeightAt(corners, ScaleAxis(corners, sampling_ratio, aligned), bin,
+                  pixel, weight);
 }
 
 struct TileShape {
@@ -114,10 +141,12 @@ struct TilePlace {
   int slice_group;
 };
 
-// W: of weights. kThreads: of the block; at least as many as the tile's pixels.
-template <typename W, int kThreads>
+// Weight: along an axis. kThreads: of the block; at least as many as the tile's
+// pixels.
+template <typename Weight, int kThreads>
 class Tile {
  public:
+  using W = decltype(Weight() * Weight());
   static constexpr int kWarps = kThreads / kWarp;
   static constexpr int kRecords = kTileRecords;
   static constexpr int kMaxHits = kTileMaxBoxes;
@@ -126,7 +155,7 @@ class Tile {
     return SharedPieces::Bytes<int>(kWarps) +
            SharedPieces::Bytes<int>(kThreads) +
            SharedPieces::Bytes<int64_t>(kMaxHits + kThreads) +
-           SharedPieces::Bytes<PixelRecord<W>>(kRecords) +
+           SharedPieces::Bytes<PixelRecord<Weight>>(kRecords) +
            SharedPieces::Bytes<TileEntry<W>>(entries);
   }
 
@@ -150,7 +179,7 @@ class Tile {
     warp_counts_ = shared.Take<int>(kWarps);
     counts_ = shared.Take<int>(kThreads);
     found_ = shared.Take<int64_t>(kMaxHits + kThreads);
-    records_ = shared.Take<PixelRecord<W>>(kRecords);
+    records_ = shared.Take<PixelRecord<Weight>>(kRecords);
     entries_ = shared.Take<TileEntry<W>>(entries);
   }
 
@@ -238,17 +267,25 @@ class Tile {
     return found;
   }
 
-  // What MakeRecord and TapAgain need of a box: values, so that they can be
+  // What MakeRecord and WeightAgain need of a box: values, so that they can be
   // functions of their own and keep their registers to themselves.
   template <typename B>
-  TF_ROIALIGN_DEVICE AxisCorners<B> CornersOf(int64_t k, bool is_row) const {
+  TF_ROIALIGN_DEVICE auto CornersOf(int64_t k, bool is_row) const {
     const B* box = problem_.BoxesAs<B>().coordinates(k);
-    return is_row ? AxisCorners<B>{box[kY1], box[kY2],
-                                   static_cast<B>(map_.scale_y),
-                                   problem_.pooled_height(), map_.height}
-                  : AxisCorners<B>{box[kX1], box[kX2],
-                                   static_cast<B>(map_.scale_x),
-                                   problem_.pooled_width(), map_.width};
+    const AxisCorners<B> corners =
+        is_row
+            ? AxisCorners<B>{box[kY1], box[kY2], static_cast<B>(map_.scale_y),
+                             problem_.pooled_height(), map_.height}
+            : AxisCorners<B>{box[kX1], box[kX2], static_cast<B>(map_.scale_x),
+                             problem_.pooled_width(), map_.width};
+    if constexpr (std::is_same_v<Weight, W>) {
+      return corners;
+    } else {
+      const B* move = CoordinatesOfRow(
+          static_cast<const B*>(problem_.direction), problem_.columns, k);
+      return MovingCorners<B>{corners, move[is_row ? kY1 : kX1],
+                              move[is_row ? kY2 : kX2]};
+    }
   }
 
   // For found boxes [first, first + hits). Ends with a barrier.
@@ -271,22 +308,21 @@ class Tile {
   }
 
   // Whether bin `i` of the record touches its pixel, and its weight.
-  TF_ROIALIGN_DEVICE bool WeightOf(const PixelRecord<W>& record, int i,
+  TF_ROIALIGN_DEVICE bool WeightOf(const PixelRecord<Weight>& record, int i,
                                    int64_t k, bool is_row, int pixel,
-                                   W* weight) const {
+                                   Weight* weight) const {
     if (i < kKeptWeights) {
       *weight = record.weight[i];
       return (record.touched >> i & 1) != 0;
     }
     const int bin = record.begin + i;
-    const Tap<W> tap =
-        problem_.boxes_are_double
-            ? TapAgain<W>(CornersOf<double>(k, is_row), problem_.sampling_ratio,
-                          problem_.aligned, bin, pixel)
-            : TapAgain<W>(CornersOf<float>(k, is_row), problem_.sampling_ratio,
-                          problem_.aligned, bin, pixel);
-    *weight = tap.weight;
-    return tap.pixel >= 0;
+    return problem_.boxes_are_double
+               ? WeightAgain(CornersOf<double>(k, is_row),
+                             problem_.sampling_ratio, problem_.aligned, bin,
+                             pixel, weight)
+               : WeightAgain(CornersOf<float>(k, is_row),
+                             problem_.sampling_ratio, problem_.aligned, bin,
+                             pixel, weight);
   }
 
   // Fills the list of this thread's pixel, from bin row *i and bin *j of what
@@ -297,13 +333,13 @@ class Tile {
     const int shift = shape_.width_log2 + shape_.height_log2;
     int count = 0;
     while (*hit < hits && count < per_pixel_) {
-      const PixelRecord<W>& in_row = records_[*hit * per_box + row(pixel)];
-      const PixelRecord<W>& in_column =
+      const PixelRecord<Weight>& in_row = records_[*hit * per_box + row(pixel)];
+      const PixelRecord<Weight>& in_column =
           records_[*hit * per_box + shape_.height() + column(pixel)];
       const int64_t k = found_[first + *hit];
       const int columns = in_column.count;
       while (columns > 0 && *i < in_row.count && count < per_pixel_) {
-        W y_weight;
+        Weight y_weight;
         if (!WeightOf(in_row, *i, k, true, y_ + row(pixel), &y_weight)) {
           ++*i;
           *j = 0;
@@ -313,7 +349,7 @@ class Tile {
             int64_t(in_row.begin + *i) * problem_.pooled_width() +
             in_column.begin;
         for (; *j < columns && count < per_pixel_; ++*j) {
-          W x_weight;
+          Weight x_weight;
           if (WeightOf(in_column, *j, k, false, x_ + column(pixel),
                        &x_weight)) {
             entries_[(count << shift) + pixel] = {
@@ -348,7 +384,7 @@ class Tile {
   int* warp_counts_;
   int* counts_;
   int64_t* found_;
-  PixelRecord<W>* records_;
+  PixelRecord<Weight>* records_;
   TileEntry<W>* entries_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cc/core/cuda/kernels/moved_weight.h"
 #include "cc/core/cuda/kernels/vectors.h"
 #include "cc/core/cuda/kernels/winner.h"
 #include "cc/core/cuda/platform/portable.h"
@@ -24,6 +25,7 @@ struct Pixel {
 template <typename T>
 struct AvgUpstream {
   using W = Accumulator<T>;
+  using Weight = W;
   static constexpr int kMostChannels = kWidest<T>;
   // Loads under way a thread.
   static constexpr int kTogether = kEntriesTogether;
@@ -47,11 +49,18 @@ struct AvgUpstream {
   }
 };
 
+// The same where boxes move: times how fast the weight changes.
+template <typename T>
+struct MovedUpstream : AvgUpstream<T> {
+  using Weight = MovedWeight<Accumulator<T>>;
+};
+
 // Mode "max": the upstream gradient times the weight of the bin's largest
 // sample there, if that touches the pixel.
 template <typename T>
 struct MaxUpstream {
   using W = Accumulator<T>;
+  using Weight = W;
   static constexpr int kMostChannels = Min(kWidest<T>, kMaxKeptChannels);
   static constexpr int kTogether = 1;
 

@@ -15,6 +15,9 @@ namespace cuda {
 
 TF_ROIALIGN_DEVICE float Widen(float value) { return value; }
 TF_ROIALIGN_DEVICE double Widen(double value) { return value; }
+TF_ROIALIGN_DEVICE float Widen(int8_t code) { return code; }
+TF_ROIALIGN_DEVICE float Widen(uint8_t code) { return code; }
+TF_ROIALIGN_DEVICE double Widen(int32_t code) { return code; }
 
 // Conversions by instruction on the device; float16.h on the host.
 #if defined(__CUDACC__)
@@ -76,9 +79,12 @@ TF_ROIALIGN_DEVICE Packed<T, V> Load(const T* from) {
   } else if constexpr (sizeof(packed) == 4) {
     const uint32_t bits = __ldg(reinterpret_cast<const uint32_t*>(from));
     memcpy(&packed, &bits, sizeof(packed));
-  } else {
-    static_assert(sizeof(packed) == 2, "");
+  } else if constexpr (sizeof(packed) == 2) {
     const uint16_t bits = __ldg(reinterpret_cast<const uint16_t*>(from));
+    memcpy(&packed, &bits, sizeof(packed));
+  } else {
+    static_assert(sizeof(packed) == 1, "");
+    const uint8_t bits = __ldg(reinterpret_cast<const uint8_t*>(from));
     memcpy(&packed, &bits, sizeof(packed));
   }
 #else
@@ -103,11 +109,15 @@ TF_ROIALIGN_DEVICE void StoreStreaming(const Packed<T, V>& packed, T* to) {
     uint32_t bits;
     memcpy(&bits, &packed, sizeof(packed));
     __stcs(reinterpret_cast<uint32_t*>(to), bits);
-  } else {
-    static_assert(sizeof(packed) == 2, "");
+  } else if constexpr (sizeof(packed) == 2) {
     uint16_t bits;
     memcpy(&bits, &packed, sizeof(packed));
     __stcs(reinterpret_cast<uint16_t*>(to), bits);
+  } else {
+    static_assert(sizeof(packed) == 1, "");
+    uint8_t bits;
+    memcpy(&bits, &packed, sizeof(packed));
+    __stcs(reinterpret_cast<unsigned char*>(to), bits);
   }
 #else
   *reinterpret_cast<Packed<T, V>*>(to) = packed;

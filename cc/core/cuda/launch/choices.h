@@ -22,15 +22,16 @@ inline int RoundUp(int64_t value, int multiple) {
   return static_cast<int>(CeilDiv(value, multiple) * multiple);
 }
 
-// Whether 16-byte loads and stores of channels are aligned, in the maps and in
-// what is pooled of them.
+// Whether loads and stores of so many channels at once are aligned, in the maps
+// and in what is pooled of them.
 template <typename T>
-bool CanBeWide(const Problem& problem, const T* pooled) {
+bool CanBeWide(const Problem& problem, const T* pooled,
+               int channels = kWidest<T>) {
   uintptr_t bits = reinterpret_cast<uintptr_t>(pooled);
   for (int i = 0; i < problem.map_count; ++i) {
     bits |= reinterpret_cast<uintptr_t>(problem.maps[i].data);
   }
-  return problem.channels % kWidest<T> == 0 && bits % 16 == 0;
+  return problem.channels % channels == 0 && bits % (channels * sizeof(T)) == 0;
 }
 
 // Threads along the channels: a power of two.

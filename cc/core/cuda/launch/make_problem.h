@@ -92,6 +92,7 @@ Problem MakeProblem(const Params& params, const Sizes& sizes,
   problem.map_indices_are_64_bit = boxes.map_indices_are_64_bit;
   problem.has_level_rule = boxes.level_rule != nullptr;
   if (problem.has_level_rule) problem.level_rule = *boxes.level_rule;
+  problem.box_count = boxes.count_on_device;
   return problem;
 }
 

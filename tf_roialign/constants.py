@@ -4,6 +4,7 @@ An eager call takes half as long again for each array that TensorFlow makes a te
 tensors are kept.
 """
 
+import contextlib
 import functools
 
 import numpy as np
@@ -38,6 +39,18 @@ class Constant:
         if not tf.executing_eagerly() or _context.context().num_gpus():
             return self.array
         return self.tensor()
+
+
+def on_host(value):
+    """A scope in which a tensor of `value`, which is for an op to read in host memory, is made.
+
+    A tensor stays where it is: to read one of a GPU waits for that.
+    """
+    if tf.is_tensor(value):
+        return contextlib.nullcontext()
+    if tf.executing_eagerly() and not _context.context().num_gpus():
+        return contextlib.nullcontext()
+    return tf.device("CPU:0")
 
 
 NO_INTEGERS = Constant(np.empty([0], np.int32))

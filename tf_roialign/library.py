@@ -184,15 +184,6 @@ def check_xla() -> None:
         raise RuntimeError(f"RoIAlign cannot be compiled by XLA (jit_compile=True): {xla_problem}")
 
 
-def check_not_xla(function: str) -> None:
-    """The same for a function that XLA can compile nowhere."""
-    if _traced_for_xla():
-        raise RuntimeError(
-            f"`{function}` cannot be compiled by XLA: call it outside of functions and Keras "
-            "models with jit_compile=True"
-        )
-
-
 ops = _load()
 # Why XLA cannot compile the ops; None if it can.
 xla_problem = _load_xla()

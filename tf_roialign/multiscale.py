@@ -19,8 +19,8 @@ from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, shape_text, to_t
 from tf_roialign.constants import float64_on_host
 from tf_roialign.functional import check_rank, prepare_attributes
 from tf_roialign.levels import prepare_levels
-from tf_roialign.library import MAX_MAPS, check_not_xla, check_xla
-from tf_roialign.quantized import check_code_dtype, outside_clusters, scalar
+from tf_roialign.library import MAX_MAPS, check_xla
+from tf_roialign.quantized import check_code_dtype, scalar
 
 SpatialScales = Sequence[SpatialScale] | TensorLike
 
@@ -138,8 +138,7 @@ def quantized_multiscale_roi_align(
     """`multiscale_roi_align` of quantized features.
 
     Codes, `scale` and `zero_point` mean what they do for `tf_roialign.quantized_roi_align`;
-    one scale and one zero point are those of all maps and of the output. For inference only, on
-    CPU, not under XLA.
+    one scale and one zero point are those of all maps and of the output. For inference only.
 
     Args:
       features: List of 1 to 8 maps, as for `multiscale_roi_align`; int8, uint8, int32, qint8,
@@ -164,26 +163,25 @@ def quantized_multiscale_roi_align(
     Raises:
       ValueError: As for `multiscale_roi_align`.
       TypeError: As for `multiscale_roi_align` and `quantized_roi_align`.
-      RuntimeError: Called in a function that XLA is to compile (`jit_compile=True`).
+      RuntimeError: As for `multiscale_roi_align`.
       LookupError: The gradient of the codes is asked for.
       tf.errors.InvalidArgumentError: As for both.
     """
-    check_not_xla("quantized_multiscale_roi_align")
+    check_xla()
     features = _maps(features, data_format)
     check_code_dtype("features[0]", features[0])
     inputs = _prepare_inputs(features, boxes, spatial_scales, box_indices, levels)
     scale = scalar("scale", scale, tf.float32)
     zero_point = scalar("zero_point", zero_point, tf.int32)
-    with outside_clusters():
-        return raw_ops.quantized_multi_scale_roi_align(
-            features,
-            *inputs,
-            scale,
-            zero_point,
-            name=name,
-            **prepare_attributes(output_size, sampling_ratio, aligned, data_format),
-            **_level_attributes(canonical_scale, canonical_level),
-        )
+    return raw_ops.quantized_multi_scale_roi_align(
+        features,
+        *inputs,
+        scale,
+        zero_point,
+        name=name,
+        **prepare_attributes(output_size, sampling_ratio, aligned, data_format),
+        **_level_attributes(canonical_scale, canonical_level),
+    )
 
 
 def _maps(features, data_format):

@@ -1,14 +1,13 @@
 """RoIAlign of quantized features."""
 
-import contextlib
-
 import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.arguments import OutputSize, SpatialScale
 from tf_roialign.boxes import Boxes, TensorLike
+from tf_roialign.constants import on_host
 from tf_roialign.functional import one_map, prepare_attributes, prepare_boxes_of_map
-from tf_roialign.library import check_not_xla
+from tf_roialign.library import check_xla
 
 _DTYPES = op_defs.dtypes(op_defs.QUANTIZED_ROI_ALIGN, "T")
 
@@ -46,9 +45,9 @@ def quantized_roi_align(
     is `zero_point`. A box with a NaN or infinite coordinate gives `zero_point`, since
     codes have no NaN.
 
-    For inference only, on CPU. XLA cannot compile it: a Keras layer that calls it sets
-    `self.supports_jit = False`. Not differentiable: asking for the gradient of the codes
-    raises a LookupError; behind a cast to floats TensorFlow does not ask, and gives None.
+    For inference only. Not differentiable: asking for the gradient of the codes raises a
+    LookupError; behind a cast to floats TensorFlow does not ask, and gives None. Under XLA on a
+    GPU, `scale` and `zero_point` have to be known when it compiles.
 
     Args:
       features: Tensor `[N, H, W, C]`, or `[N, C, H, W]` for `data_format` "NCHW"; int8,
@@ -72,12 +71,12 @@ def quantized_roi_align(
         do not fit.
       TypeError: `features`, `boxes`, `box_indices`, `scale` or `zero_point` are no
         tensors, or have another dtype.
-      RuntimeError: Called in a function that XLA is to compile (`jit_compile=True`).
+      RuntimeError: As for `roi_align`.
       LookupError: The gradient of the codes is asked for.
       tf.errors.InvalidArgumentError: When run: as for `roi_align`; `scale` is not finite
         or not greater than 0, `zero_point` is no code of the dtype.
     """
-    check_not_xla("quantized_roi_align")
+    check_xla()
     features = one_map(features)
     check_code_dtype("features", features)
     attributes = prepare_attributes(output_size, sampling_ratio, aligned, data_format)
@@ -86,10 +85,9 @@ def quantized_roi_align(
     )
     scale = scalar("scale", scale, tf.float32)
     zero_point = scalar("zero_point", zero_point, tf.int32)
-    with outside_clusters():
-        return raw_ops.quantized_roi_align(
-            features, boxes, box_indices, scale, zero_point, name=name, **scales, **attributes
-        )
+    return raw_ops.quantized_roi_align(
+        features, boxes, box_indices, scale, zero_point, name=name, **scales, **attributes
+    )
 
 
 def check_code_dtype(name, features):
@@ -99,17 +97,11 @@ def check_code_dtype(name, features):
         raise TypeError(f"`{name}` must be {', '.join(names)} or {last}, got {features.dtype.name}")
 
 
-def outside_clusters():
-    """Keeps auto-clustering off the op: XLA has a kernel for it, which only refuses."""
-    if tf.executing_eagerly():
-        return contextlib.nullcontext()
-    return tf.xla.experimental.jit_scope(compile_ops=False)
-
-
 def scalar(name, value, dtype):
-    """`tf.convert_to_tensor` of a scalar, whose error names the argument."""
+    """A scalar as a tensor in host memory, where ops read it; the error names the argument."""
     try:
-        return tf.convert_to_tensor(value, dtype)
+        with on_host(value):
+            return tf.convert_to_tensor(value, dtype)
     except (TypeError, ValueError):
         got = tf.as_dtype(value.dtype).name if hasattr(value, "dtype") else repr(value)
         raise TypeError(f"`{name}` must be a scalar {dtype.name}, got {got}") from None

@@ -52,7 +52,6 @@ struct SumCodes {
                                            ? SamplesOf<double>(box)
                                            : SamplesOf<float>(box));
   }
-  TF_ROIALIGN_DEVICE void Change(const OfBox&, bool, AnyTap*) const {}
 
   template <int V>
   struct Sum {
@@ -87,6 +86,9 @@ struct SumCodes {
   }
 
  private:
+  static constexpr W kLow = static_cast<W>(std::numeric_limits<T>::min());
+  static constexpr W kHigh = static_cast<W>(std::numeric_limits<T>::max());
+
   template <typename B>
   static TF_ROIALIGN_DEVICE W SamplesOf(const BoxOnMap& box) {
     return SamplesPerBin<W>(
@@ -95,8 +97,6 @@ struct SumCodes {
 
   // `sum`: of code - zero.
   static TF_ROIALIGN_DEVICE T CodeOf(W sum, const Requantization<W>& rule) {
-    constexpr W kLow = static_cast<W>(std::numeric_limits<T>::min());
-    constexpr W kHigh = static_cast<W>(std::numeric_limits<T>::max());
     W value = rounded::Mul(sum, rule.factor);
     if (rule.divisor != W(1)) value = rounded::Div(value, rule.divisor);
     if (sizeof(W) == sizeof(float)) value = rounded::Mul(value, rule.inverse);

@@ -23,8 +23,8 @@ namespace cuda {
 //   kListTaps        Taps of an axis in hand, at most.
 //   AnyTap           What a list holds.
 //   OfBox            What one box has of its own; Begin(box, k) makes it.
-//   Change(of_box, y, x, &tap)   What is done to a tap of either axis once it
-//                    is made.
+//   kChangesTaps     Whether Change(of_box, is_y, &tap) is done to the taps of
+//                    both axes once they are made.
 //   Sum<V>           Add(y tap, x tap, pixel) for each tap; StoreTo(of_box,
 //   to). NoMeaning<V>()   What a box without meaning gets.
 template <typename T, int V, typename Task>
@@ -150,14 +150,15 @@ struct PoolRow {
                                const Piece& piece, Taps* taps) const {
     taps->Make(box, row.p, 1, row.q, row.bins, piece.y, piece.y_to, piece.x,
                piece.x_to, kThreads);
-    if (!Task::kChangesTaps) return;
-    for (int i = ThreadIndex(); i < piece.y_to - piece.y; i += kThreads) {
-      task.Change(of_box, true, &taps->y.taps()[i]);
+    if constexpr (Task::kChangesTaps) {
+      for (int i = ThreadIndex(); i < piece.y_to - piece.y; i += kThreads) {
+        task.Change(of_box, true, &taps->y.taps()[i]);
+      }
+      for (int i = ThreadIndex(); i < piece.x_to - piece.x; i += kThreads) {
+        task.Change(of_box, false, &taps->x.taps()[i]);
+      }
+      SyncThreads();
     }
-    for (int i = ThreadIndex(); i < piece.x_to - piece.x; i += kThreads) {
-      task.Change(of_box, false, &taps->x.taps()[i]);
-    }
-    SyncThreads();
   }
 
   // Adds the taps in hand of the item's bin, in their order.

@@ -243,6 +243,80 @@ def test_separate_indices_whose_number_only_the_run_knows():
     np.testing.assert_array_equal(tf.function(run, jit_compile=True)(*inputs), expected)
 
 
+@pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "qint8", "quint8", "qint32"])
+def test_codes_are_those_outside_xla(dtype, data_format, form):
+    """On one map and on two; scale and zero point known when it compiles, and not."""
+    rng = np.random.default_rng(cases.seed_of("codes", dtype, data_format, form))
+    problem = cases.Problem(rng, form=form, data_format=data_format, output_size=(3, 2), scale=0.7)
+    plain = dtype.removeprefix("q")
+    limits = np.iinfo(plain)
+    codes = [
+        tf.constant(rng.integers(limits.min, limits.max, problem.features.shape, plain, True))
+        for _ in range(2)
+    ]
+    if dtype != plain:
+        codes = [tf.bitcast(each, dtype) for each in codes]
+    arguments = problem.arguments("int64")
+    attributes = {"output_size": (3, 2), "data_format": data_format}
+    levels = {"spatial_scales": [0.7, 0.3], "canonical_scale": 3, "canonical_level": 1}
+
+    def one(codes, arguments, scale, zero_point):
+        return tf_roialign.quantized_roi_align(
+            codes[0], scale=scale, zero_point=zero_point, **arguments, **attributes
+        )
+
+    def many(codes, arguments, scale, zero_point):
+        return tf_roialign.quantized_multiscale_roi_align(
+            codes, scale=scale, zero_point=zero_point, **arguments, **attributes, **levels
+        )
+
+    for run in (one, many):
+        expected = run(codes, arguments, 0.3, 5)
+        assert expected.dtype == dtype
+        assert np.unique(np.frombuffer(expected.numpy().tobytes(), plain)).size > 10
+        inputs = codes, arguments, tf.constant(0.3), tf.constant(5)
+        got = tf.function(run, jit_compile=True)(*inputs)
+        assert cases.as_bytes(got) == cases.as_bytes(expected)
+        known = tf.function(lambda *inputs, run=run: run(*inputs, 0.3, 5), jit_compile=True)
+        assert cases.as_bytes(known(codes, arguments)) == cases.as_bytes(expected)
+
+
+def test_errors_of_codes_are_those_outside_xla():
+    def run(scale, zero_point):
+        return tf_roialign.quantized_roi_align(
+            tf.zeros([1, 4, 4, 1], tf.int8),
+            tf.zeros([1, 5]),
+            2,
+            scale=scale,
+            zero_point=zero_point,
+        )
+
+    for scale, zero_point in ((0.0, 0), (np.nan, 0), (1.0, 128)):
+        inputs = tf.constant(scale), tf.constant(zero_point)
+        with pytest.raises(tf.errors.InvalidArgumentError) as outside:
+            run(*inputs)
+        with pytest.raises(tf.errors.InvalidArgumentError) as inside:
+            tf.function(run, jit_compile=True)(*inputs)
+        sentence = re.search(r"`(scale|zero_point)` must .*?, got \S+", outside.value.message)[0]
+        assert sentence in inside.value.message
+
+
+def test_a_number_of_boxes_on_codes_that_only_the_run_knows():
+    rng = np.random.default_rng(6)
+    codes = tf.constant(rng.integers(-128, 128, [2, 7, 8, 5]), tf.int8)
+    boxes = cases.Problem(rng, form="indexed", images=2, count=20).arguments()["boxes"]
+
+    def run(codes, boxes):
+        kept = tf.boolean_mask(boxes, boxes[:, 3] - boxes[:, 1] > 2)
+        return tf_roialign.quantized_roi_align(codes, kept, 2, scale=0.5, zero_point=3)
+
+    expected = run(codes, boxes)
+    assert 0 < len(expected) < 20
+    np.testing.assert_array_equal(tf.function(run, jit_compile=True)(codes, boxes), expected)
+
+
 def test_features_whose_size_only_the_run_knows_are_refused():
     @tf.function(jit_compile=True)
     def run(features, boxes):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_roialign
+from tf_roialign import raw_ops
 
 pytestmark = pytest.mark.gpu
 
@@ -222,3 +223,206 @@ def test_function_and_layer():
     expected = layer(features, boxes)
     assert "GPU" in expected.device
     np.testing.assert_array_equal(tf.function(layer)(features, boxes), expected)
+
+
+def assert_near(on_gpu, on_cpu, tolerance):
+    for got, expected in zip(on_gpu, on_cpu, strict=True):
+        assert "GPU" in got.device
+        expected = cases.as_numpy(expected)
+        cases.assert_close(
+            cases.as_numpy(got), expected, rtol=tolerance, atol=tolerance * np.abs(expected).max()
+        )
+
+
+@pytest.mark.parametrize("ratio", [-1, 2])
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("dtype", cases.FEATURE_DTYPES)
+def test_box_tangent_is_that_of_the_cpu(dtype, data_format, ratio):
+    """And its gradient to the features; on one map and on several."""
+    rng = np.random.default_rng(cases.seed_of("gpu tangent", dtype, data_format, ratio))
+    problem = cases.Problem(
+        rng, feature_dtype=dtype, box_dtype="float64", data_format=data_format, ratio=ratio
+    )
+    direction = rng.standard_normal(problem.box_values.shape)
+    boxes = problem.arguments()
+    boxes = boxes["boxes"], boxes["box_indices"]
+    maps, shape = [problem.features] * 2, tf.shape(problem.features)
+    scales = tf.constant([[1.0, 1], [0.5, 0.7]], tf.float64)
+    levels = rng.integers(0, 2, len(problem.box_values))
+    several = (*boxes, levels, scales)
+    of_map = problem.attributes
+    attributes = {key: value for key, value in of_map.items() if key != "spatial_scale"}
+
+    def derivatives():
+        upstream = problem.upstream
+        return [
+            raw_ops.roi_align_boxes_tangent(problem.features, *boxes, direction, **of_map),
+            raw_ops.roi_align_boxes_tangent_grad(upstream, *boxes, shape, direction, **of_map),
+            raw_ops.multi_scale_roi_align_boxes_tangent(maps, *several, direction, **attributes),
+            *raw_ops.multi_scale_roi_align_boxes_tangent_grad(
+                upstream, *several, [shape] * 2, direction, **attributes
+            ),
+        ]
+
+    on_gpu = derivatives()
+    with tf.device("CPU:0"):
+        on_cpu = derivatives()
+    tolerance = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
+    assert_near(on_gpu, on_cpu, tolerance)
+    again = derivatives()
+    assert [cases.as_bytes(each) for each in again] == [cases.as_bytes(each) for each in on_gpu]
+
+
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+def test_forward_mode_is_that_of_the_cpu(data_format):
+    rng = np.random.default_rng(cases.seed_of("gpu forward mode", data_format))
+    problem = cases.Problem(rng, box_dtype="float64", data_format=data_format)
+    boxes, direction = problem.arguments(), rng.standard_normal(problem.box_values.shape)
+    indices = boxes.pop("box_indices")
+
+    def tangent():
+        with tf.autodiff.ForwardAccumulator(
+            [problem.features, boxes["boxes"]], [problem.features, tf.constant(direction)]
+        ) as accumulator:
+            output = problem.run(boxes=boxes["boxes"], box_indices=indices)
+        return [accumulator.jvp(output)]
+
+    on_gpu = tangent()
+    with tf.device("CPU:0"):
+        on_cpu = tangent()
+    assert_near(on_gpu, on_cpu, 1e-4)
+
+
+@pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "qint8", "quint8", "qint32"])
+def test_codes_are_those_of_the_cpu(dtype, data_format, form):
+    """Where a value is within rounding of a half, either code; they are few."""
+    rng = np.random.default_rng(cases.seed_of("gpu codes", dtype, data_format, form))
+    problem = cases.Problem(rng, form=form, data_format=data_format, channels=12)
+    plain = dtype.removeprefix("q")
+    limits = np.iinfo(plain)
+    values = rng.integers(limits.min, limits.max, problem.features.shape, plain, True)
+
+    def run():
+        codes = tf.constant(values) if dtype == plain else tf.bitcast(tf.constant(values), dtype)
+        arguments = problem.arguments() | {"scale": 0.3, "zero_point": 7}
+        attributes = {"data_format": data_format, "aligned": True, "output_size": (3, 2)}
+        return [
+            tf_roialign.quantized_roi_align(codes, **arguments, **attributes),
+            tf_roialign.quantized_multiscale_roi_align(
+                [codes, codes],
+                spatial_scales=[1.0, 0.5],
+                canonical_scale=3,
+                canonical_level=1,
+                **arguments,
+                **attributes,
+            ),
+        ]
+
+    on_gpu = run()
+    with tf.device("CPU:0"):
+        on_cpu = run()
+    for got, expected in zip(on_gpu, on_cpu, strict=True):
+        assert got.dtype == dtype and "GPU" in got.device
+        got, expected = (np.frombuffer(each.numpy().tobytes(), plain) for each in (got, expected))
+        difference = np.abs(got.astype(np.int64) - expected)
+        assert difference.max() <= 1 and np.mean(difference > 0) < 0.01
+
+
+def test_codes_of_a_box_without_meaning():
+    boxes = tf.constant([[0, 1, 1, 5, 5], [2, 1, 1, 5, 5], [0, np.nan, 1, 5, 5]], tf.float32)
+    codes = tf.fill([2, 8, 8, 4], tf.constant(50, tf.int8))
+    output = tf_roialign.quantized_roi_align(codes, boxes, 2, scale=1.0, zero_point=9)
+    assert "GPU" in output.device
+    np.testing.assert_array_equal(output.numpy()[:, 0, 0, 0], [50, 9, 9])
+
+
+def everything(problem, mode, features, boxes, indices, direction, upstream):
+    """What every float op gives."""
+    arguments = {"boxes": boxes, "box_indices": indices, "mode": mode}
+    with tf.GradientTape() as tape:
+        tape.watch([features, boxes])
+        output = problem.run(features, **arguments)
+    results = [output, *tape.gradient(output, [features, boxes], upstream)]
+    if mode == "avg":
+        with tf.autodiff.ForwardAccumulator(boxes, direction) as accumulator:
+            output = problem.run(features, **arguments)
+        results.append(accumulator.jvp(output))
+        results.append(
+            raw_ops.roi_align_boxes_tangent_grad(
+                upstream,
+                boxes,
+                indices,
+                features.shape,
+                direction,
+                **problem.attributes,
+            )
+        )
+    return results
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("data_format", cases.LAYOUTS)
+@pytest.mark.parametrize("dtype", cases.FEATURE_DTYPES)
+def test_xla_gives_the_same_bits(dtype, data_format, mode):
+    rng = np.random.default_rng(cases.seed_of("gpu xla", dtype, data_format, mode))
+    problem = cases.Problem(rng, feature_dtype=dtype, data_format=data_format, channels=24)
+    direction = tf.constant(rng.standard_normal(problem.box_values.shape), tf.float32)
+    inputs = (problem.features, *problem.arguments().values(), direction, problem.upstream)
+
+    def run(*inputs):
+        return everything(problem, mode, *inputs)
+
+    expected, got = run(*inputs), tf.function(run, jit_compile=True)(*inputs)
+    for a, b in zip(got, expected, strict=True):
+        assert "GPU" in a.device
+        assert cases.as_bytes(a) == cases.as_bytes(b)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+def test_xla_gives_the_same_codes(dtype):
+    rng = np.random.default_rng(cases.seed_of("gpu xla codes", dtype))
+    problem = cases.Problem(rng, form="indexed")
+    codes = tf.constant(rng.integers(0, 100, problem.features.shape), dtype)
+
+    def run(codes, boxes):
+        return tf_roialign.quantized_roi_align(codes, boxes, 3, scale=0.3, zero_point=7)
+
+    inputs = codes, problem.arguments()["boxes"]
+    np.testing.assert_array_equal(tf.function(run, jit_compile=True)(*inputs), run(*inputs))
+
+    @tf.function(jit_compile=True)
+    def unknown(codes, boxes, scale):
+        return tf_roialign.quantized_roi_align(codes, boxes, 3, scale=scale, zero_point=7)
+
+    with pytest.raises(tf.errors.UnimplementedError, match="`scale` must be known when RoIAlign"):
+        unknown(*inputs, tf.constant(0.3))
+
+
+def test_xla_with_a_number_of_boxes_that_only_the_run_knows():
+    rng = np.random.default_rng(5)
+    problem = cases.Problem(rng, form="indexed", count=20)
+    boxes = problem.arguments()["boxes"]
+    codes = tf.cast(problem.features * 50, tf.int8)
+
+    def run(features, codes, boxes, smallest):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([features, boxes])
+            kept = tf.boolean_mask(boxes, boxes[:, 3] - boxes[:, 1] > smallest)
+            output = problem.run(features, boxes=kept)
+            loss = tf.reduce_sum(tf.square(output))
+        pooled = tf_roialign.quantized_roi_align(codes, kept, 3, scale=0.3, zero_point=7)
+        return output, pooled, loss, *tape.gradient(loss, [features, boxes])
+
+    compiled = tf.function(run, jit_compile=True)
+    counts = set()
+    for smallest in (-100.0, 2.0, 1000.0):
+        inputs = problem.features, codes, boxes, tf.constant(smallest)
+        expected, got = run(*inputs), compiled(*inputs)
+        counts.add(len(expected[0]))
+        np.testing.assert_array_equal(got[0], expected[0])
+        np.testing.assert_array_equal(got[1], expected[1])
+        for a, b in zip(got[2:], expected[2:], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert len(counts) == 3

@@ -10,7 +10,14 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DTYPES = {"float32": ("float", 0), "float64": ("double", 1)}
 DTYPES |= {"float16": ("Half", 2), "bfloat16": ("BFloat16", 3)}
-OPS = {"forward": 0, "gradient": 1, "box gradient": 2}
+CODE_DTYPES = {"int8": ("int8_t", 4), "uint8": ("uint8_t", 5), "int32": ("int32_t", 6)}
+FLOAT_OPS = ("forward", "gradient", "box gradient", "box tangent", "tangent gradient")
+OPS = {op: number for number, op in enumerate([*FLOAT_OPS, "codes"])}
+# Their files in cc/core/cuda/launch.
+SOURCES = dict.fromkeys(
+    ("forward", "feature_grad", "max_feature_grad", "box_grad", "box_tangent", "box_tangent_grad"),
+    DTYPES,
+) | {"forward_quantized": CODE_DTYPES}
 SIMD = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
@@ -27,8 +34,10 @@ class Call(ctypes.Structure):
         ("spatial_scale", ctypes.c_double),
         *((name, ctypes.c_int64) for name in ("sampling_ratio", "aligned", "nchw")),
         *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels", "boxes")),
-        *((name, ctypes.c_void_p) for name in ("rows", "features", "grad_output", "result")),
-        *((name, ctypes.c_void_p) for name in ("stream", "scratch")),
+        *((name, ctypes.c_void_p) for name in ("rows", "features", "grad_output", "direction")),
+        ("code_scale", ctypes.c_double),
+        ("zero_point", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("result", "stream", "scratch")),
         ("scratch_bytes", ctypes.c_int64),
     ]
 
@@ -60,8 +69,8 @@ def build(folder, architecture):
     code = f"-gencode=arch=compute_{architecture},code=sm_{architecture}"
     nvcc = [find_nvcc(), *common, "-Xcompiler=-fPIC,-ffp-contract=off", code, "-lineinfo"]
     nvcc += ["-x", "cu", "-c"]
-    for source in ("forward", "feature_grad", "box_grad"):
-        for core_type, _ in DTYPES.values():
+    for source, dtypes in SOURCES.items():
+        for core_type, _ in dtypes.values():
             path = core / "cuda" / "launch" / f"{source}.cu.cc"
             define = f"-DTF_ROIALIGN_FEATURE_TYPE={core_type}"
             jobs[f"{source}_{core_type}.o"] = [*nvcc, define, path]
@@ -95,7 +104,8 @@ class Library:
 
     def run(self, op, dtype, problem, *, on_gpu, **pointers):
         """`problem`: the other fields of Call, by name."""
-        call = Call(op=OPS[op], dtype=DTYPES[dtype][1], **problem, **pointers)
+        number = (DTYPES | CODE_DTYPES)[dtype][1]
+        call = Call(op=OPS[op], dtype=number, **problem, **pointers)
         error = self._run(ctypes.byref(call), int(on_gpu)).decode()
         if error:
             raise RuntimeError(error)

@@ -32,6 +32,7 @@ import workloads  # noqa: E402
 
 DEADLINE = 450.0  # seconds; stages that would begin later are left out
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 4e-3, "bfloat16": 3e-2}
+LOOSE = ("box gradient", "tangent gradient")  # sums of many terms of either sign
 START = time.monotonic()
 
 
@@ -105,7 +106,14 @@ def problem_of(shape, boxes, output_size, scale, ratio, aligned, layout, box_dty
         "width": w,
         "channels": c,
         "boxes": boxes,
+        "code_scale": 0.3,
+        "zero_point": 7,
     }
+
+
+def direction_of(rows):
+    """Along which boxes move: the same for the same number of boxes."""
+    return np.random.default_rng(len(rows)).standard_normal(rows.shape).astype(rows.dtype)
 
 
 def in_layout(array, layout):
@@ -124,6 +132,7 @@ class Cpu:
 
     def run(self, op, problem, rows, features, upstream, shape):
         result = np.full(shape, 77, rows.dtype if op == "box gradient" else features.dtype)
+        direction = direction_of(rows)
         self.lib.run(
             op,
             features.dtype.name,
@@ -132,6 +141,7 @@ class Cpu:
             rows=rows.ctypes.data,
             features=features.ctypes.data,
             grad_output=upstream.ctypes.data,
+            direction=direction.ctypes.data,
             result=result.ctypes.data,
         )
         return result
@@ -150,7 +160,9 @@ class Gpu:
         tensor = self.torch.from_numpy(np.array(array, order="C")).cuda()
         return tensor if dtype is None else tensor.to(getattr(self.torch, dtype))
 
-    def run(self, op, problem, rows, features, upstream, result):
+    def run(self, op, problem, rows, features, upstream, result, direction=None):
+        if direction is None and "tangent" in op:
+            direction = self.upload(direction_of(rows.cpu().numpy()))
         self.lib.run(
             op,
             str(features.dtype).removeprefix("torch."),
@@ -159,6 +171,7 @@ class Gpu:
             rows=rows.data_ptr(),
             features=features.data_ptr(),
             grad_output=upstream.data_ptr(),
+            direction=None if direction is None else direction.data_ptr(),
             result=result.data_ptr(),
             stream=self.torch.cuda.current_stream().cuda_stream,
             scratch=self.scratch.data_ptr(),
@@ -269,16 +282,42 @@ def check_against_cpu(gpu, cpu, rounds=60):
                 ("forward", g.shape),
                 ("gradient", f.shape),
                 ("box gradient", rows.shape),
+                ("box tangent", g.shape),
+                ("tangent gradient", f.shape),
             ):
                 expected = cpu.run(op, problem, rows, f, g, result)
                 got = gpu.numpy(op, problem, rows, f, g, result, dtype)
                 finite = np.isfinite(rows[:, 1:]).all(axis=1) & (np.abs(rows).max(axis=1) < 1e6)
-                if op == "box gradient":  # of giant boxes it is all rounding
+                if op in ("box gradient", "box tangent"):  # of giant boxes it is all rounding
                     expected, got = expected[finite], got[finite]
-                tolerance = max(TOLERANCE[dtype], 1e-4 if op == "box gradient" else 0)
+                tolerance = max(TOLERANCE[dtype], 1e-4 if op in LOOSE else 0)
                 what = f"round {i} {layout} {dtype} {op}"
                 assert_close(got, expected, tolerance, what)
     return f"{rounds} random calls, both layouts, all ops"
+
+
+def check_codes(gpu, cpu, rounds=12):
+    """Within rounding of a half either code is right; such values are few."""
+    rng = np.random.default_rng(3)
+    for i in range(rounds):
+        shape, rows, size, scale, ratio, aligned = random_case(rng, wild=True)
+        rows = rows.astype(np.float64 if i % 2 == 0 else np.float32)
+        dtype = tuple(core.CODE_DTYPES)[i % 3]
+        low, high = (-100, 100) if dtype == "int32" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        codes = rng.integers(low, high, shape).astype(dtype)
+        for layout in ("NHWC", "NCHW"):
+            problem = problem_of(
+                shape, len(rows), size, scale, ratio, aligned, layout, rows.dtype.name
+            )
+            f = in_layout(codes, layout)
+            result = in_layout(np.empty((len(rows), shape[1], *size)), layout).shape
+            upstream = np.zeros(1, dtype)  # which is not read
+            expected = cpu.run("codes", problem, rows, f, upstream, result)
+            got = gpu.numpy("codes", problem, rows, f, upstream, result)
+            difference = np.abs(got - expected)
+            if difference.max() > 1 or np.mean(difference > 0) > 0.01:
+                raise AssertionError(f"round {i} {layout} {dtype}: {np.mean(difference > 0):.2%}")
+    return f"{rounds} random calls, both layouts"
 
 
 def check_bad_images(gpu):
@@ -329,7 +368,7 @@ def check_repeats(gpu, repeats=20):
     for layout in ("NHWC", "NCHW"):
         for dtype in ("float32", "bfloat16"):
             case = Timed(gpu, "W1", dtype, layout, copies=1)
-            for op in core.OPS:
+            for op in core.FLOAT_OPS:
                 first = case.run(op, 0).clone()
                 for _ in range(repeats):
                     again = case.run(op, 0)
@@ -344,7 +383,7 @@ def check_in_graph(gpu):
     """Capture fails if anything synchronises or allocates."""
     torch = gpu.torch
     case = Timed(gpu, "W2", "float32", "NHWC", copies=1)
-    for op in core.OPS:
+    for op in core.FLOAT_OPS:
         expected = case.run(op, 0).clone()
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
@@ -391,6 +430,7 @@ def sweep(library):
     lib = core.Library(library)
     gpu = Gpu(lib)
     check_against_cpu(gpu, Cpu(lib), rounds=12)
+    check_codes(gpu, Cpu(lib), rounds=3)
     check_bad_images(gpu)
     gpu.torch.cuda.synchronize()
 
@@ -431,7 +471,10 @@ class Timed:
             "forward": [torch.empty_like(upstream) for _ in range(copies)],
             "gradient": [torch.empty_like(features) for _ in range(copies)],
             "box gradient": [torch.empty_like(self.rows) for _ in range(copies)],
+            "box tangent": [torch.empty_like(upstream) for _ in range(copies)],
+            "tangent gradient": [torch.empty_like(features) for _ in range(copies)],
         }
+        self.direction = gpu.upload(direction_of(workload.rois))
         self.problem = problem_of(
             workload.input_shape,
             len(workload.rois),
@@ -451,6 +494,7 @@ class Timed:
             self.features[i],
             self.upstream[i],
             self.results[op][i],
+            self.direction,
         )
 
     def bytes(self, op):
@@ -462,6 +506,8 @@ class Timed:
             "forward": pixels + upstream,
             "gradient": upstream + self.features[0].numel() * size,
             "box gradient": pixels + upstream,
+            "box tangent": pixels + upstream,
+            "tangent gradient": upstream + self.features[0].numel() * size,
         }[op]
 
 
@@ -513,7 +559,7 @@ def time_workload(gpu, report, copy, name, dtype, layout):
             return ops._roi_align_backward(upstream[i % 3], rows, scale, *size, *shape, *rest)
 
         theirs = {"forward": forward, "gradient": gradient}
-    for op in core.OPS:
+    for op in core.FLOAT_OPS:
         ours = median_us(torch, lambda i, op=op: case.run(op, i))
         other = median_us(torch, theirs[op]) if op in theirs else None
         speed = case.bytes(op) / ours * 1e-3
@@ -597,6 +643,7 @@ def run_on_gpu(report, folder):
     gpu, cpu = loaded
     report.stage("golden cases", check_golden, gpu.numpy)
     report.stage("random boxes against the CPU kernels", check_against_cpu, gpu, cpu)
+    report.stage("codes against the CPU kernels", check_codes, gpu, cpu)
     report.stage("image indices out of range", check_bad_images, gpu)
     report.stage("random boxes against torchvision", check_against_torchvision, gpu)
     report.stage("run to run", check_repeats, gpu)

@@ -1,6 +1,7 @@
 """The whole operator through TensorFlow on a GPU."""
 
 import cases
+import every_op
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -426,3 +427,31 @@ def test_xla_with_a_number_of_boxes_that_only_the_run_knows():
         for a, b in zip(got[2:], expected[2:], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert len(counts) == 3
+
+
+@pytest.mark.parametrize("name, dtype, data_format, mode", every_op.parameters())
+def test_every_op_is_that_of_the_cpu(name, dtype, data_format, mode):
+    call = every_op.Call(name, dtype, data_format, mode)
+    on_gpu = call.run(*call.inputs)
+    with tf.device("CPU:0"):
+        on_cpu = call.run(*call.inputs)
+    if tf.as_dtype(dtype).is_floating:
+        tolerance = {"float16": 2e-3, "bfloat16": 1.6e-2}.get(dtype, 1e-4)
+        assert_near(on_gpu, on_cpu, tolerance)
+        return
+    plain = dtype.removeprefix("q")
+    for got, expected in zip(on_gpu, on_cpu, strict=True):
+        assert "GPU" in got.device
+        got, expected = (np.frombuffer(each.numpy().tobytes(), plain) for each in (got, expected))
+        difference = np.abs(got.astype(np.int64) - expected)
+        assert difference.max() <= 1 and np.mean(difference > 0) < 0.01
+
+
+@pytest.mark.parametrize("name, dtype, data_format, mode", every_op.parameters())
+def test_every_op_under_xla(name, dtype, data_format, mode):
+    """The bits of the same call outside."""
+    call = every_op.Call(name, dtype, data_format, mode)
+    expected = call.run(*call.inputs)
+    got = tf.function(call.run, jit_compile=True, autograph=False)(*call.inputs)
+    for a, b in zip(got, expected, strict=True):
+        assert cases.as_bytes(a) == cases.as_bytes(b)

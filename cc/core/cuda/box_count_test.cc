@@ -97,7 +97,8 @@ TEST_P(CudaBoxCount, IsReadOnTheDevice) {
       std::iota(first.begin(), first.end(), 0);
       const Results expected =
           RunAll(Only(call, first), Only(codes, first), form, nullptr);
-      const Results got = RunAll(call, codes, form, &count);
+      const std::vector<int32_t> on_device = {count};
+      const Results got = RunAll(call, codes, form, on_device.data());
       ExpectBegins(got.forward, expected.forward);
       ExpectBegins(got.tangent, expected.tangent);
       ExpectBegins(got.box_grad, expected.box_grad);

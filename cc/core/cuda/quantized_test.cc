@@ -134,13 +134,16 @@ TEST(CudaCodes, AreTheCpusWhereSumsAreExact) {
 TEST(CudaCodes, HalvesAreOfValueByScale) {
   const Params params = {{1, 1}, 1, false, Layout::kNHWC};
   const auto mean = [&](int a, int b, int zero_point) {
+    constexpr int64_t kChannels = 4;
     Call<int8_t, float> call =
-        RandomCall<int8_t, float>(1, params, {1, 1, 0}, {{1, 2, 1, 1}});
-    AddBox({0, 0, -0.5, 1, 1.5}, &call);
-    call.features[0] = {static_cast<int8_t>(a), static_cast<int8_t>(b)};
-    call.grad_output.resize(1);
-    return int(OnGpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f,
-                     zero_point)[0]);
+        RandomCall<int8_t, float>(1, params, {1, kChannels, 1}, {{1, 2, 1, 1}});
+    call.rows = {0, 0, -0.5f, 1, 1.5f};
+    call.features[0].assign(kChannels, static_cast<int8_t>(a));
+    call.features[0].resize(2 * kChannels, static_cast<int8_t>(b));
+    const std::vector<int8_t> output = OnGpu(
+        call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, zero_point);
+    for (const int8_t code : output) EXPECT_EQ(code, output[0]);
+    return int(output[0]);
   };
   EXPECT_EQ(mean(0, 1, 0), 0);
   EXPECT_EQ(mean(1, 2, 0), 2);

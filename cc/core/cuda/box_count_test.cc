@@ -79,6 +79,12 @@ void ExpectBegins(const std::vector<Number>& all,
                  begin);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+const BoxForm kForms[] = {BoxForm::kIndexed};
+#else
+const BoxForm kForms[] = {BoxForm::kIndexed, BoxForm::kSeparate};
+#endif
+
 class CudaBoxCount : public testing::TestWithParam<std::tuple<Layout, Mode>> {};
 
 TEST_P(CudaBoxCount, IsReadOnTheDevice) {
@@ -90,8 +96,8 @@ TEST_P(CudaBoxCount, IsReadOnTheDevice) {
   // Also that nobody reads a map or an image of rubbish.
   call.rows[29 * 5] = 1e30f;
   call.map_indices[28] = -123456789;
-  for (const BoxForm form : {BoxForm::kIndexed, BoxForm::kSeparate}) {
-    for (const int32_t count : {0, 1, 19, 30, 1000}) {
+  for (const int32_t count : {0, 19, 1000}) {
+    for (const BoxForm form : kForms) {
       const int64_t there = std::min<int64_t>(count, call.sizes.boxes);
       std::vector<int64_t> first(there);
       std::iota(first.begin(), first.end(), 0);

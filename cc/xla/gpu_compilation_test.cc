@@ -3,9 +3,11 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "cc/core/call/op.h"
 #include "cc/xla/compiler_headers.h"
 #include "gtest/gtest.h"
 #include "tensorflow/compiler/tf2xla/xla_compiler.h"
@@ -143,16 +145,82 @@ NodeBuilder WithAttributes(NodeBuilder builder) {
   return builder.Attr("output_size", std::vector<int>{3, 2});
 }
 
-TEST_F(GpuCompilation, OfTheForward) {
-  Node* features = Arg(tensorflow::DT_FLOAT, {2, 9, 13, 5});
-  const auto call = CallOf(Add(WithAttributes(New("TfRoialign>RoiAlign")
-                                                  .Input(features)
-                                                  .Input(Boxes())
-                                                  .Input(Indices()))));
-  EXPECT_EQ(call.custom_call_target(), "TfRoialign>RoiAlign");
-  EXPECT_EQ(Operands(call), 3);
+// Every op: a call of its name, with an operand for each tensor but those that
+// the host reads.
+class GpuOps : public GpuCompilation,
+               public testing::WithParamInterface<std::tuple<Op, Maps>> {
+ protected:
+  using NodeOut = NodeBuilder::NodeOut;
+
+  static DataType FeaturesType(Op op) {
+    return IsOnCodes(op) ? tensorflow::DT_UINT8 : tensorflow::DT_BFLOAT16;
+  }
+
+  NodeOut Make(const OpInfo& info, Input input) {
+    switch (input) {
+      case Input::kFeatures:
+        return Arg(FeaturesType(info.op), {2, 9, 13, 5});
+      case Input::kGradOutput:
+        return Arg(FeaturesType(info.op), {20, 3, 2, 5});
+      case Input::kBoxes:
+        return Boxes();
+      case Input::kBoxIndices:
+        return Indices();
+      case Input::kLevels:
+        return Arg(tensorflow::DT_INT32, {20});
+      case Input::kSpatialScales:
+        return Const<double>({1, 1, 0.5, 0.5}, {2, 2});
+      case Input::kFeaturesShape:
+        return Const<int32_t>({2, 9, 13, 5}, {4});
+      case Input::kDirection:
+        return Arg(tensorflow::DT_FLOAT, {20, 4});
+      case Input::kScale:
+        return Const<float>({0.5f}, {});
+      case Input::kZeroPoint:
+        return Const<int32_t>({7}, {});
+    }
+    return {};
+  }
+};
+
+TEST_P(GpuOps, BecomeCalls) {
+  const auto [op, maps] = GetParam();
+  const OpInfo info = InfoOf(op, maps);
+  const int map_count = maps == Maps::kMany ? 2 : 1;
+  NodeBuilder builder = WithAttributes(New(info.name));
+  int operands = 0;
+  for (int i = 0; i < info.input_count; ++i) {
+    const Input input = info.inputs[i];
+    std::vector<NodeOut> nodes;
+    for (int m = 0; m < (info.IsList(input) ? map_count : 1); ++m) {
+      nodes.push_back(Make(info, input));
+    }
+    if (!IsReadByHost(input)) operands += static_cast<int>(nodes.size());
+    if (info.IsList(input)) {
+      builder.Input(nodes);
+    } else {
+      builder.Input(nodes[0]);
+    }
+  }
+  if (op == Op::kMaxFeatureGrad) builder.Attr("mode", "max");
+  const auto call = CallOf(Add(builder));
+  EXPECT_EQ(call.custom_call_target(), info.name);
+  EXPECT_EQ(Operands(call), operands);
+  const int outputs = info.OutputIsList() ? map_count : 1;
+  EXPECT_EQ(call.shape().tuple_shapes_size(), outputs > 1 ? outputs : 0);
   ExpectHas(call.backend_config(), "output_size = array<i64: 3, 2>");
+  if (maps == Maps::kMany) {
+    ExpectHas(call.backend_config(), "map_count = 2 : i64");
+    ExpectHas(call.backend_config(), "spatial_scales = array<i64: ");
+  }
 }
+
+#define TF_ROIALIGN_VALUE(op) Op::op,
+INSTANTIATE_TEST_SUITE_P(
+    , GpuOps,
+    testing::Combine(testing::Values(TF_ROIALIGN_FOR_EACH_FLOAT_OP(
+                         TF_ROIALIGN_VALUE) Op::kForwardQuantized),
+                     testing::Values(Maps::kOne, Maps::kMany)));
 
 // Nothing that the host reads is an operand.
 TEST_F(GpuCompilation, OfCodes) {
@@ -189,42 +257,6 @@ TEST_F(GpuCompilation, ScaleOfCodesHasToBeKnown) {
   ExpectHas(std::string(status.message()),
             "`scale` must be known when RoIAlign is compiled by "
             "XLA for a GPU");
-}
-
-TEST_F(GpuCompilation, OfTheBoxTangentOnManyMaps) {
-  std::vector<NodeBuilder::NodeOut> features = {
-      Arg(tensorflow::DT_FLOAT, {2, 9, 13, 5}),
-      Arg(tensorflow::DT_FLOAT, {2, 4, 6, 5})};
-  Node* direction = Arg(tensorflow::DT_FLOAT, {20, 4});
-  const auto call = CallOf(
-      Add(WithAttributes(New("TfRoialign>MultiScaleRoiAlignBoxesTangent")
-                             .Input(features)
-                             .Input(Boxes())
-                             .Input(Indices())
-                             .Input(Arg(tensorflow::DT_INT32, {20}))
-                             .Input(Const<double>({1, 1, 0.5, 0.5}, {2, 2}))
-                             .Input(direction))));
-  EXPECT_EQ(call.custom_call_target(),
-            "TfRoialign>MultiScaleRoiAlignBoxesTangent");
-  EXPECT_EQ(Operands(call), 2 + 2 + 1 + 1);
-  ExpectHas(call.backend_config(), "map_count = 2 : i64");
-  ExpectHas(call.backend_config(), "spatial_scales = array<i64: ");
-}
-
-TEST_F(GpuCompilation, OfTheBoxTangentsGradient) {
-  Node* upstream = Arg(tensorflow::DT_HALF, {20, 3, 2, 5});
-  Node* direction = Arg(tensorflow::DT_FLOAT, {20, 4});
-  const auto call =
-      CallOf(Add(WithAttributes(New("TfRoialign>RoiAlignBoxesTangentGrad")
-                                    .Input(upstream)
-                                    .Input(Boxes())
-                                    .Input(Indices())
-                                    .Input(Const<int32_t>({2, 9, 13, 5}, {4}))
-                                    .Input(direction))));
-  EXPECT_EQ(Operands(call), 4);
-  EXPECT_EQ(call.shape().element_type(), xla::F16);
-  ASSERT_EQ(call.shape().dimensions_size(), 4);
-  EXPECT_EQ(call.shape().dimensions(2), 13);
 }
 
 // The number is one more operand, which stays on the device.

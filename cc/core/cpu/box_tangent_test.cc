@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cc/core/cpu/tuning.h"
 #include "cc/core/testing/cpu_call.h"
 #include "cc/core/testing/expect.h"
 #include "cc/core/testing/threads.h"
@@ -80,6 +81,28 @@ TEST_P(Tangent, GradientIsTheTranspose) {
     EXPECT_NEAR(left, right, 1e-10);
     EXPECT_GT(std::abs(left), 0.1);
   }
+}
+
+// Taps of more boxes than are kept for all owners.
+TEST_P(Tangent, GradientOfManyBoxesIsTheTranspose) {
+  const Params params = {{1, 300}, -1, true, GetParam()};
+  const auto call =
+      RandomCall<double, double>(3, params, {1, 2, 1500}, {{18, 26, 0.9, 0.8}});
+  ASSERT_GT(double(call.sizes.boxes) * 301 * 2 * kPixelTapBytes,
+            kTapTableBytes);
+  const SimdLevel level = CurrentSimdLevel();
+  const auto gradient = BoxTangentGrad(call, level, Threads(3))[0];
+  const auto tangent = BoxTangent(call, level);
+  double left = 0, right = 0, terms = 0;
+  for (size_t i = 0; i < tangent.size(); ++i) {
+    left += call.grad_output[i] * tangent[i];
+    terms += std::abs(call.grad_output[i] * tangent[i]);
+  }
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    right += gradient[i] * call.features[0][i];
+  }
+  EXPECT_NEAR(left, right, 1e-13 * terms);
+  EXPECT_GT(std::abs(left), 1e-4 * terms);
 }
 
 // One image, so that its threads have to share it, and two; cut for as many

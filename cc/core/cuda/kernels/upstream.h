@@ -21,11 +21,12 @@ struct Pixel {
   int x;
 };
 
-// Mode "avg": the upstream gradient times the tap's weight.
-template <typename T>
+// Mode "avg": the upstream gradient times the tap's weight. AxisWeight: what a
+// tile keeps of a tap along one axis.
+template <typename T, typename AxisWeight = Accumulator<T>>
 struct AvgUpstream {
   using W = Accumulator<T>;
-  using Weight = W;
+  using Weight = AxisWeight;
   static constexpr int kMostChannels = kWidest<T>;
   // Loads under way a thread.
   static constexpr int kTogether = kEntriesTogether;
@@ -51,9 +52,7 @@ struct AvgUpstream {
 
 // The same where boxes move: times how fast the weight changes.
 template <typename T>
-struct MovedUpstream : AvgUpstream<T> {
-  using Weight = MovedWeight<Accumulator<T>>;
-};
+using MovedUpstream = AvgUpstream<T, MovedWeight<Accumulator<T>>>;
 
 // Mode "max": the upstream gradient times the weight of the bin's largest
 // sample there, if that touches the pixel.

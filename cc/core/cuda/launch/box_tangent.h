@@ -35,7 +35,7 @@ Status BoxTangentGrad(Device& device, const Params& params, const Sizes& sizes,
   Problem problem = MakeProblem(params, sizes, boxes, grad_features);
   problem.direction = direction;
   return LaunchFeatureGrad<T>(device, problem, grad_output,
-                              MovedUpstream<T>{{grad_output}});
+                              MovedUpstream<T>{grad_output});
 }
 
 }  // namespace cuda

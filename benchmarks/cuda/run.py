@@ -3,9 +3,17 @@
     python benchmarks/cuda/run.py --output results
 
 needs nvcc, g++, NumPy, PyTorch and torchvision with CUDA; no TensorFlow, no Bazel, no network.
-It builds the core for this GPU, checks it (golden cases, random boxes against the CPU kernels
-and torchvision, compute-sanitizer, run-to-run equality), times W1 to W4, and prints its tables
-last. Each stage stands alone: what fails is reported, and the rest goes on.
+It builds the core for this GPU, checks it (golden cases, compute-sanitizer, random boxes
+against the CPU kernels and torchvision, run-to-run equality, and `pytest -m gpu` where there
+is a TensorFlow that sees the GPU), times W1 to W4, says which of `expectations.py` held, and
+prints its tables last. Each stage stands alone: what fails is reported, and the rest goes on;
+what is there is written after each stage.
+
+Where a command may take ten minutes, in two, of which the second takes the library that the
+first has built and adds to its tables:
+
+    python benchmarks/cuda/run.py --output results --build /tmp/build --part checks
+    python benchmarks/cuda/run.py --output results --build /tmp/build --part timings
 """
 
 import argparse
@@ -27,10 +35,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "benchmarks")]
 
+import expectations  # noqa: E402
 import library as core  # noqa: E402
 import workloads  # noqa: E402
 
-DEADLINE = 450.0  # seconds; stages that would begin later are left out
+DEADLINE = 520.0  # seconds; stages that would begin later are left out
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 4e-3, "bfloat16": 3e-2}
 LOOSE = ("box gradient", "tangent gradient")  # sums of many terms of either sign
 START = time.monotonic()
@@ -47,6 +56,14 @@ class Report:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.facts, self.stages, self.rows = {}, {}, []
+
+    def take_over(self):
+        """Goes on where another part has stopped."""
+        path = self.folder / "cuda.json"
+        if path.exists():
+            former = json.loads(path.read_text())
+            self.facts, self.stages = former["facts"], former["stages"]
+            self.rows = former["rows"]
 
     def stage(self, name, function, *arguments):
         if elapsed() > DEADLINE:
@@ -82,6 +99,8 @@ class Report:
                 f"| {'-' if ratio is None else f'{ratio:.2f}'} | {row['gb_per_s']:.0f} "
                 f"| {row['of_copy']:.0%} |"
             )
+        if self.rows:
+            lines += ["", expectations.markdown(self.rows)]
         return "\n".join(lines) + "\n"
 
     def write(self):
@@ -399,7 +418,7 @@ def sanitize(tool, library, folder):
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not pathlib.Path(program).exists():
         return "left out: there is no compute-sanitizer"
-    limit = min(90, 470 - elapsed())
+    limit = min(120, DEADLINE + 20 - elapsed())
     if limit < 20:
         return "left out: too little time is left"
     command = [program, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"]
@@ -605,22 +624,27 @@ def main():
         action="store_true",
         help="only build, and check the golden cases on CPU: to try this script",
     )
+    parser.add_argument("--part", choices=("all", "checks", "timings"), default="all")
+    parser.add_argument("--build", metavar="FOLDER", help="where the library is built, and kept")
     options = parser.parse_args()
     if options.sweep:
         sweep(options.sweep)
         return 0
 
     report = Report(options.output)
-    folder = tempfile.mkdtemp(prefix="roi_align_cuda_")
+    if options.part == "timings":
+        report.take_over()
+    folder = options.build or tempfile.mkdtemp(prefix="roi_align_cuda_")
     if options.without_gpu:
         path = report.stage("build", core.build, folder, 90)
         lib = core.Library(path)
         report.stage("golden cases on CPU", check_golden, Cpu(lib).run)
     else:
         report.stage("device", describe, report)
-        run_on_gpu(report, folder)
+        run_on_gpu(report, folder, options.part)
     report.write()
-    shutil.rmtree(folder, ignore_errors=True)
+    if options.build is None:
+        shutil.rmtree(folder, ignore_errors=True)
     print("\n" + report.markdown(), flush=True)
     return int(any("FAILED" in text for text in report.stages.values()))
 
@@ -630,38 +654,69 @@ def load(path):
     return Gpu(lib), Cpu(lib)
 
 
-def run_on_gpu(report, folder):
+def check_operator():
+    """The operator in TensorFlow."""
+    program = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+    seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    if seen.returncode != 0 or seen.stdout.strip() in ("", "0"):
+        return "left out: no TensorFlow here that sees a GPU"
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=max(1, DEADLINE - elapsed())
+    )
+    if done.returncode != 0:
+        raise AssertionError(done.stdout[-1500:])
+    return done.stdout.strip().splitlines()[-1]
+
+
+def built_before(folder):
+    path = pathlib.Path(folder) / "roi_align.so"
+    return path if path.exists() else None
+
+
+def run_on_gpu(report, folder, part):
     import torch
 
     major, minor = torch.cuda.get_device_capability()
-    path = report.stage("build", core.build, folder, major * 10 + minor)
+    path = built_before(folder) if part == "timings" else None
+    path = path or report.stage("build", core.build, folder, major * 10 + minor)
     if path is None:
         return
     loaded = report.stage("load", load, path)
     if loaded is None:
         return
     gpu, cpu = loaded
+    if part != "timings":
+        run_checks(report, path, gpu, cpu)
+    if part != "checks":
+        run_timings(report, gpu)
+
+
+def run_checks(report, path, gpu, cpu):
     report.stage("golden cases", check_golden, gpu.numpy)
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        report.stage(f"compute-sanitizer {tool}", sanitize, tool, path, report.folder)
     report.stage("random boxes against the CPU kernels", check_against_cpu, gpu, cpu)
     report.stage("codes against the CPU kernels", check_codes, gpu, cpu)
     report.stage("image indices out of range", check_bad_images, gpu)
     report.stage("random boxes against torchvision", check_against_torchvision, gpu)
     report.stage("run to run", check_repeats, gpu)
     report.stage("CUDA graph", check_in_graph, gpu)
-    copy = report.stage("copy bandwidth", measure_copy, torch)
-    if copy is not None:
-        report.facts["copy bandwidth"] = f"{copy:.0f} GB/s"
-        for dtype in ("float32", "float16", "bfloat16"):
-            for layout in ("NHWC", "NCHW"):
-                for name in workloads.STORED:
-                    report.stage(
-                        f"timing {name} {dtype} {layout}",
-                        *(time_workload, gpu, report, copy, name, dtype, layout),
-                    )
-    # Last, for it may take long.
-    print("\n" + report.markdown(), flush=True)
-    for tool in ("memcheck", "racecheck", "synccheck"):
-        report.stage(f"compute-sanitizer {tool}", sanitize, tool, path, folder)
+    report.stage("pytest -m gpu", check_operator)
+
+
+def run_timings(report, gpu):
+    copy = report.stage("copy bandwidth", measure_copy, gpu.torch)
+    if copy is None:
+        return
+    report.facts["copy bandwidth"] = f"{copy:.0f} GB/s"
+    for dtype in ("float32", "float16", "bfloat16"):
+        for layout in ("NHWC", "NCHW"):
+            for name in workloads.STORED:
+                report.stage(
+                    f"timing {name} {dtype} {layout}",
+                    *(time_workload, gpu, report, copy, name, dtype, layout),
+                )
 
 
 if __name__ == "__main__":

@@ -21,16 +21,17 @@
 
 namespace tf_roialign {
 
-// pixel < 0: no tap, and nothing may be read for it.
+// pixel < 0: no tap, and nothing may be read for it. Aligned so that a device
+// reads it at once.
 template <typename W>
-struct Tap {
+struct alignas(2 * sizeof(W)) Tap {
   int pixel;
   W weight;
 };
 
 // slope1, slope2: d(weight) / d(c1), d(weight) / d(c2) of the box.
 template <typename W>
-struct SlopeTap {
+struct alignas(16) SlopeTap {
   int pixel;
   W weight;
   W slope1;

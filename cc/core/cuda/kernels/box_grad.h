@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cc/core/cuda/kernels/box_sums.h"
+#include "cc/core/cuda/kernels/divisor.h"
 #include "cc/core/cuda/kernels/problem.h"
 #include "cc/core/cuda/kernels/tap_lists.h"
 #include "cc/core/cuda/kernels/vectors.h"
@@ -52,7 +53,6 @@ struct BoxGradNhwc {
       *image = box.MeaningfulImage();
     }
     SyncThreads();
-    const int64_t row_stride = int64_t(box.map().width) * problem.channels;
     BoxSums sums;
     const T* const in = grad_output + (k * problem.bins() +
                                        int64_t(p) * problem.pooled_width()) *
@@ -60,19 +60,23 @@ struct BoxGradNhwc {
     for (int q = 0; *image >= 0 && q < problem.pooled_width();
          q += kBinsInHand) {
       const int bins = Min(kBinsInHand, problem.pooled_width() - q);
-      taps.Count(box, p, 1, q, bins, kThreads);
-      const T* const map =
-          box.map().As<const T>() + *image * box.map().height * row_stride;
-      // In pieces where the lists do not fit: sums are sums.
-      const int y_all = taps.y.begin(1), x_all = taps.x.begin(bins);
-      for (int y = 0; y < y_all; y += y_capacity) {
-        const int y_to = Min(y_all, y + y_capacity);
-        for (int x = 0; x < x_all; x += x_capacity) {
-          const int x_to = Min(x_all, x + x_capacity);
-          taps.Make(box, p, 1, q, bins, y, y_to, x, x_to, kThreads);
-          AddBins(taps, map, row_stride, in + int64_t(q) * problem.channels,
-                  y_to - y, bins, x, x_to, &sums);
-          SyncThreads();
+      const Part part = {box.map().As<const T>() +
+                             *image * box.map().pixels() * problem.channels,
+                         in + int64_t(q) * problem.channels,
+                         int64_t(box.map().width) * problem.channels,
+                         problem.channels * static_cast<int>(sizeof(T))};
+      if (problem.sampling_ratio == 2) {
+        taps.MakeTwoSamples(box, p, 1, q, bins, kThreads);
+        AddBins(taps, part, bins, &sums);
+      } else {
+        taps.Count(box, p, 1, q, bins, kThreads);
+        const int y_all = taps.y.begin(1), x_all = taps.x.begin(bins);
+        if (y_all <= y_capacity && x_all <= x_capacity) {
+          taps.Make(box, p, 1, q, bins, 0, y_all, 0, x_all, kThreads);
+          taps.Compact(1, bins, kThreads);
+          AddBins(taps, part, bins, &sums);
+        } else {
+          AddPieces(box, part, p, q, bins, &taps, &sums);
         }
       }
       SyncThreads();
@@ -81,71 +85,157 @@ struct BoxGradNhwc {
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddBins(const Taps& taps, const T* map,
-                                  int64_t row_stride, const T* in, int y_count,
-                                  int bins, int x_from, int x_to,
+  // Taps that a thread has of a row at a time.
+  static constexpr int kTogether = 4;
+
+  // The box's image, and the upstream gradient from the first bin in hand on.
+  struct Part {
+    const T* map;
+    const T* upstream;
+    int64_t row_stride;
+    int channel_bytes;
+  };
+
+  // A bin's sums of some channels.
+  struct BinSums {
+    W x1 = W(0);
+    W y1 = W(0);
+    W x2 = W(0);
+    W y2 = W(0);
+
+    TF_ROIALIGN_DEVICE void AddTo(BoxSums* sums) const {
+      sums->x1 += x1;
+      sums->y1 += y1;
+      sums->x2 += x2;
+      sums->y2 += y2;
+    }
+  };
+
+  TF_ROIALIGN_DEVICE void AddBins(const Taps& taps, const Part& part, int bins,
                                   BoxSums* sums) const {
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
+    const int y = taps.y.begin(0), y_end = taps.y.end(0);
     for (int i = group; i < bins; i += groups) {
-      const int begin = Max(x_from, taps.x.begin(i)) - x_from;
-      const int end = Min(x_to, taps.x.begin(i + 1)) - x_from;
-      if (begin >= end) continue;
+      const int x_begin = taps.x.begin(i), x_end = taps.x.end(i);
       for (int c = (ThreadIndex() & (lanes - 1)) * V; c < problem.channels;
            c += lanes * V) {
         const Packed<T, V> upstream =
-            Load<V>(in + int64_t(i) * problem.channels + c);
+            Load<V>(Advance(part.upstream + c, i, part.channel_bytes));
         Sums<W, V> grad;
-        grad.Clear();
-        grad.Add(W(1), upstream);
-        W x1 = W(0), y1 = W(0), x2 = W(0), y2 = W(0);
-        for (int y = 0; y < y_count; ++y) {
-          const SlopeTap<W> y_tap = taps.y.tap(y);
-          if (y_tap.pixel < 0) continue;
-          const T* const row = map + y_tap.pixel * row_stride + c;
-          W sum = W(0), sum1 = W(0), sum2 = W(0);
-          for (int x = begin; x < end; x += kTapGroup) {
-            Packed<T, V> in_row[kTapGroup];
-            TF_ROIALIGN_UNROLL
-            for (int j = 0; j < kTapGroup; ++j) {
-              const int pixel = taps.x.tap(x + j).pixel;
-              in_row[j] = {};
-              if (pixel >= 0) {
-                in_row[j] = Load<V>(row + int64_t(pixel) * problem.channels);
-              }
-            }
-            TF_ROIALIGN_UNROLL
-            for (int j = 0; j < kTapGroup; ++j) {
-              const SlopeTap<W>& x_tap = taps.x.tap(x + j);
-              // A tap that is not there has no part, whatever the upstream is.
-              const W dot = x_tap.pixel >= 0 ? grad.Dot(in_row[j]) : W(0);
-              sum += x_tap.weight * dot;
-              sum1 += x_tap.slope1 * dot;
-              sum2 += x_tap.slope2 * dot;
-            }
+        TF_ROIALIGN_UNROLL
+        for (int v = 0; v < V; ++v) grad.e[v] = Widen(upstream.e[v]);
+        const T* const map = part.map + c;
+        BinSums of_bin;
+        TF_ROIALIGN_NO_UNROLL
+        for (int x = x_begin; x < x_end; x += kTogether) {
+          switch (x_end - x) {
+            case 1:
+              AddColumns<1>(taps, part, map, grad, y, y_end, x, &of_bin);
+              break;
+            case 2:
+              AddColumns<2>(taps, part, map, grad, y, y_end, x, &of_bin);
+              break;
+            case 3:
+              AddColumns<3>(taps, part, map, grad, y, y_end, x, &of_bin);
+              break;
+            default:
+              AddColumns<kTogether>(taps, part, map, grad, y, y_end, x,
+                                    &of_bin);
           }
-          x1 += y_tap.weight * sum1;
-          x2 += y_tap.weight * sum2;
-          y1 += y_tap.slope1 * sum;
-          y2 += y_tap.slope2 * sum;
         }
-        sums->x1 += x1;
-        sums->y1 += y1;
-        sums->x2 += x2;
-        sums->y2 += y2;
+        of_bin.AddTo(sums);
+      }
+    }
+  }
+
+  // Taps y [y, y_end) and N taps of x from `x` on, all of which are there.
+  template <int N>
+  TF_ROIALIGN_DEVICE static void AddColumns(const Taps& taps, const Part& part,
+                                            const T* map,
+                                            const Sums<W, V>& grad, int y,
+                                            int y_end, int x, BinSums* sums) {
+    SlopeTap<W> x_taps[N];
+    TF_ROIALIGN_UNROLL
+    for (int i = 0; i < N; ++i) x_taps[i] = taps.x.tap(x + i);
+    TF_ROIALIGN_NO_UNROLL
+    for (; y < y_end; ++y) {
+      const SlopeTap<W> y_tap = taps.y.tap(y);
+      const T* const row = Settled(map + y_tap.pixel * part.row_stride);
+      Packed<T, V> pixels[N];
+      TF_ROIALIGN_UNROLL
+      for (int i = 0; i < N; ++i) {
+        pixels[i] = Load<V>(Advance(row, x_taps[i].pixel, part.channel_bytes));
+      }
+      W sum = W(0), sum1 = W(0), sum2 = W(0);
+      TF_ROIALIGN_UNROLL
+      for (int i = 0; i < N; ++i) {
+        const W dot = grad.Dot(pixels[i]);
+        sum += x_taps[i].weight * dot;
+        sum1 += x_taps[i].slope1 * dot;
+        sum2 += x_taps[i].slope2 * dot;
+      }
+      sums->x1 += y_tap.weight * sum1;
+      sums->x2 += y_tap.weight * sum2;
+      sums->y1 += y_tap.slope1 * sum;
+      sums->y2 += y_tap.slope2 * sum;
+    }
+  }
+
+  // In pieces where the lists do not fit: sums are sums.
+  TF_ROIALIGN_DEVICE void AddPieces(const BoxOnMap& box, const Part& part,
+                                    int p, int q, int bins, Taps* taps,
+                                    BoxSums* sums) const {
+    const int y_all = taps->y.begin(1), x_all = taps->x.begin(bins);
+    for (int y = 0; y < y_all; y += y_capacity) {
+      const int y_to = Min(y_all, y + y_capacity);
+      for (int x = 0; x < x_all; x += x_capacity) {
+        const int x_to = Min(x_all, x + x_capacity);
+        taps->Make(box, p, 1, q, bins, y, y_to, x, x_to, kThreads);
+        AddPiece(*taps, part, y_to - y, bins, x, x_to, sums);
+        SyncThreads();
+      }
+    }
+  }
+
+  // The taps in hand, some of which are none.
+  TF_ROIALIGN_DEVICE void AddPiece(const Taps& taps, const Part& part,
+                                   int y_count, int bins, int x_from, int x_to,
+                                   BoxSums* sums) const {
+    const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
+    for (int i = group; i < bins; i += groups) {
+      const int begin = Max(x_from, taps.x.begin(i)) - x_from;
+      const int end = Min(x_to, taps.x.end(i)) - x_from;
+      for (int c = (ThreadIndex() & (lanes - 1)) * V;
+           begin < end && c < problem.channels; c += lanes * V) {
+        const Packed<T, V> upstream =
+            Load<V>(Advance(part.upstream + c, i, part.channel_bytes));
+        Sums<W, V> grad;
+        TF_ROIALIGN_UNROLL
+        for (int v = 0; v < V; ++v) grad.e[v] = Widen(upstream.e[v]);
+        BinSums of_bin;
+        for (int y = 0; y < y_count; ++y) {
+          if (taps.y.tap(y).pixel < 0) continue;
+          TF_ROIALIGN_NO_UNROLL
+          for (int x = begin; x < end; ++x) {
+            if (taps.x.tap(x).pixel < 0) continue;
+            AddColumns<1>(taps, part, part.map + c, grad, y, y + 1, x, &of_bin);
+          }
+        }
+        of_bin.AddTo(sums);
       }
     }
   }
 };
 
 // Channels first. A block has some channels of one box; its threads lie along
-// the x taps, as in the forward.
+// the x taps, which are neighbours in memory, kTogether channels each.
 template <typename T>
 struct BoxGradNchw {
   using W = Accumulator<T>;
   using Taps = BoxTapLists<SlopeTap<W>>;
   static constexpr int kThreads = kBlockThreads;
   static constexpr int kMinBlocks = 0;
-  static constexpr int kTogether = kNchwTogether;
+  static constexpr int kTogether = kNchwBoxGradTogether;
 
   Problem problem;
   const T* grad_output;
@@ -153,27 +243,30 @@ struct BoxGradNchw {
   int block_channels;
   int y_capacity;
   int x_capacity;
+  // Whether a pass of kBinsInHand by kBinsInHand bins fits the lists.
+  bool lists_fit;
   int64_t first_unit;
 
   static int SharedBytes(int y_capacity, int x_capacity) {
     return SharedPieces::Bytes<int64_t>(1) +
            SharedPieces::Bytes<BoxSums>(kThreads) +
+           SharedPieces::Bytes<Entry>(x_capacity) +
            Taps::SharedBytes(y_capacity, x_capacity);
   }
 
   TF_ROIALIGN_DEVICE void operator()() const {
     const int64_t unit = first_unit + BlockIndex();
-    const int64_t slices =
-        (problem.channels + block_channels - 1) / block_channels;
+    const int slices = (problem.channels + block_channels - 1) / block_channels;
     const int64_t k = unit / slices;
     const int c = static_cast<int>(unit - k * slices) * block_channels;
     const int channels = Min(block_channels, problem.channels - c);
     SharedPieces shared;
     int64_t* image = shared.Take<int64_t>(1);
     BoxSums* reduced = shared.Take<BoxSums>(kThreads);
+    Entry* entries = shared.Take<Entry>(x_capacity);
     Taps taps(&shared, y_capacity, x_capacity);
     const BoxOnMap box(problem, k);
-    if (ThreadIndex() == 0) {
+    if (ThreadIndex() == kThreads / 2 - 1) {
       *image = box.MeaningfulImage();
     }
     SyncThreads();
@@ -185,20 +278,20 @@ struct BoxGradNchw {
       const int rows = Min(kBinsInHand, problem.pooled_height() - p);
       for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
         const int bins = Min(kBinsInHand, problem.pooled_width() - q);
-        taps.Count(box, p, rows, q, bins, kThreads);
-        const T* const map =
+        const Part part = {
             box.map().As<const T>() +
-            (*image * problem.channels + c) * box.map().pixels();
-        const int y_all = taps.y.begin(rows), x_all = taps.x.begin(bins);
-        for (int y = 0; y < y_all; y += y_capacity) {
-          const int y_to = Min(y_all, y + y_capacity);
-          for (int x = 0; x < x_all; x += x_capacity) {
-            const int x_to = Min(x_all, x + x_capacity);
-            taps.Make(box, p, rows, q, bins, y, y_to, x, x_to, kThreads);
-            AddColumns(taps, map, box.map(), in, channels, p, rows, q, bins, y,
-                       y_to, x, x_to, &sums);
-            SyncThreads();
-          }
+                (*image * problem.channels + c) * box.map().pixels(),
+            in + int64_t(p) * problem.pooled_width() + q,
+            box.map().pixels(),
+            problem.bins(),
+            box.map().width * static_cast<int>(sizeof(T)),
+            channels};
+        if (lists_fit && problem.sampling_ratio == 2) {
+          taps.MakeTwoSamples(box, p, rows, q, bins, kThreads);
+          AddPiece(taps, part, rows, bins, {0, INT32_MAX}, {0, INT32_MAX},
+                   entries, &sums);
+        } else {
+          AddPieces(box, part, p, rows, q, bins, &taps, entries, &sums);
         }
         SyncThreads();
       }
@@ -207,66 +300,146 @@ struct BoxGradNchw {
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddColumns(const Taps& taps, const T* map,
-                                     const DeviceMap& device_map, const T* in,
-                                     int channels, int p, int rows, int q,
-                                     int bins, int y, int y_to, int x, int x_to,
-                                     BoxSums* sums) const {
-    const int quads = (channels + kTogether - 1) / kTogether;
-    const int64_t plane = device_map.pixels();
-    const int x_count = x_to - x;
-    const int64_t items = int64_t(quads) * rows * x_count;
-    for (int64_t item = ThreadIndex(); item < items; item += kThreads) {
-      const int64_t row_item = item / x_count;
-      const int entry = static_cast<int>(item - row_item * x_count);
-      const int quad = static_cast<int>(row_item / rows);
-      const int r = static_cast<int>(row_item - int64_t(quad) * rows);
-      const int c = quad * kTogether;
-      const SlopeTap<W> x_tap = taps.x.tap(entry);
-      const int begin = Max(y, taps.y.begin(r)) - y;
-      const int end = Min(y_to, taps.y.begin(r + 1)) - y;
-      if (x_tap.pixel < 0 || begin >= end) continue;
-      int low = 0, high = bins;  // the bin that the tap is of
-      while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        (taps.x.begin(middle) <= x + entry ? low : high) = middle;
+  // An x tap and the bin that it is of, of those in hand.
+  struct Entry {
+    int tap;
+    int bin;
+  };
+
+  // The block's channels, and the upstream gradient from the bins in hand on.
+  struct Part {
+    const T* map;
+    const T* upstream;
+    int64_t plane;
+    int64_t bins;
+    int row_bytes;  // of the map
+    int channels;
+  };
+
+  struct ListRange {
+    int begin;
+    int end;
+  };
+
+  TF_ROIALIGN_DEVICE void AddPieces(const BoxOnMap& box, const Part& part,
+                                    int p, int rows, int q, int bins,
+                                    Taps* taps, Entry* entries,
+                                    BoxSums* sums) const {
+    taps->Count(box, p, rows, q, bins, kThreads);
+    const int y_all = taps->y.begin(rows), x_all = taps->x.begin(bins);
+    for (int y = 0; y < y_all; y += y_capacity) {
+      const int y_to = Min(y_all, y + y_capacity);
+      for (int x = 0; x < x_all; x += x_capacity) {
+        const int x_to = Min(x_all, x + x_capacity);
+        taps->Make(box, p, rows, q, bins, y, y_to, x, x_to, kThreads);
+        AddPiece(*taps, part, rows, bins, {y, y_to}, {x, x_to}, entries, sums);
+        SyncThreads();
       }
-      const T* const upstream = in + c * problem.bins() +
-                                int64_t(p + r) * problem.pooled_width() +
-                                (q + low);
-      const T* const column = map + c * plane + x_tap.pixel;
-      W x1 = W(0), y1 = W(0), x2 = W(0), y2 = W(0);
-      W grad[kTogether];
+    }
+  }
+
+  // Of the x taps in hand, those that may be taps, so that no thread has
+  // padding. Returns how many; ends with a barrier.
+  TF_ROIALIGN_DEVICE int ListEntries(const Taps& taps, int bins,
+                                     const ListRange& x, Entry* entries) const {
+    int all = 0;
+    for (int i = 0; i < bins; ++i) {
+      const int begin = Max(x.begin, taps.x.begin(i));
+      const int count = Max(0, Min(x.end, taps.x.end(i)) - begin);
+      if (i % kThreads == ThreadIndex()) {
+        for (int j = 0; j < count; ++j) {
+          entries[all + j] = {begin - x.begin + j, i};
+        }
+      }
+      all += count;
+    }
+    SyncThreads();
+    return all;
+  }
+
+  // Adds what the taps y and x in hand give, of `rows` by `bins` bins.
+  TF_ROIALIGN_DEVICE void AddPiece(const Taps& taps, const Part& part, int rows,
+                                   int bins, const ListRange& y,
+                                   const ListRange& x, Entry* entries,
+                                   BoxSums* sums) const {
+    const int count = ListEntries(taps, bins, x, entries);
+    if (count == 0) return;
+    const Divisor by_entry(count), by_row(rows);
+    const int groups = (part.channels + kTogether - 1) / kTogether;
+    for (int item = ThreadIndex(); item < groups * rows * count;
+         item += kThreads) {
+      const int row_item = by_entry.Quotient(item);
+      const Entry entry = entries[by_entry.Remainder(item, row_item)];
+      const int group = by_row.Quotient(row_item);
+      const int r = by_row.Remainder(row_item, group);
+      const int begin = Max(y.begin, taps.y.begin(r)) - y.begin;
+      const int end = Min(y.end, taps.y.end(r)) - y.begin;
+      const SlopeTap<W> x_tap = taps.x.tap(entry.tap);
+      if (x_tap.pixel < 0 || begin >= end) continue;
+      const int c = group * kTogether;
+      const T* const column = part.map + c * part.plane + x_tap.pixel;
+      const T* const upstream = part.upstream + c * part.bins +
+                                (r * problem.pooled_width() + entry.bin);
+      const AxisSums of_y =
+          c + kTogether <= part.channels
+              ? SumColumn<true>(taps, part, column, upstream, begin, end,
+                                kTogether)
+              : SumColumn<false>(taps, part, column, upstream, begin, end,
+                                 part.channels - c);
+      sums->x1 += of_y.weight * x_tap.slope1;
+      sums->x2 += of_y.weight * x_tap.slope2;
+      sums->y1 += of_y.slope1 * x_tap.weight;
+      sums->y2 += of_y.slope2 * x_tap.weight;
+    }
+  }
+
+  // Sums over y taps.
+  struct AxisSums {
+    W weight;
+    W slope1;
+    W slope2;
+  };
+
+  // A column of pixels by y taps [begin, end), of `channels` channels, each
+  // times its upstream gradient. kAll: of kTogether.
+  template <bool kAll>
+  TF_ROIALIGN_DEVICE AxisSums SumColumn(const Taps& taps, const Part& part,
+                                        const T* column, const T* upstream,
+                                        int begin, int end,
+                                        int channels) const {
+    W grad[kTogether];
+    const T* planes[kTogether];
+    TF_ROIALIGN_UNROLL
+    for (int u = 0; u < kTogether; ++u) {
+      planes[u] = column;
+      grad[u] = W(0);
+      if (kAll || u < channels) grad[u] = Widen(Load<1>(upstream).e[0]);
+      column += part.plane;
+      upstream += part.bins;
+    }
+    AxisSums sums = {W(0), W(0), W(0)};
+    TF_ROIALIGN_NO_UNROLL
+    for (int i = begin; i < end; ++i) {
+      const SlopeTap<W> tap = taps.y.tap(i);
+      if (tap.pixel < 0) continue;
+      Packed<T, 1> pixels[kTogether];
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kTogether; ++u) {
-        Packed<T, 1> packed = {};
-        if (c + u < channels) {
-          packed = Load<1>(upstream + u * problem.bins());
+        pixels[u] = {};
+        if (kAll || u < channels) {
+          pixels[u] = Load<1>(Advance(planes[u], tap.pixel, part.row_bytes));
         }
-        grad[u] = Widen(packed.e[0]);
       }
-      for (int i = begin; i < end; ++i) {
-        const SlopeTap<W> y_tap = taps.y.tap(i);
-        if (y_tap.pixel < 0) continue;
-        const T* const pixel = column + int64_t(y_tap.pixel) * device_map.width;
-        W dot = W(0);
-        TF_ROIALIGN_UNROLL
-        for (int u = 0; u < kTogether; ++u) {
-          Packed<T, 1> value = {};
-          if (c + u < channels) value = Load<1>(pixel + u * plane);
-          dot += grad[u] * Widen(value.e[0]);
-        }
-        x1 += y_tap.weight * dot;
-        y1 += y_tap.slope1 * dot;
-        y2 += y_tap.slope2 * dot;
+      W dot = grad[0] * Widen(pixels[0].e[0]);
+      TF_ROIALIGN_UNROLL
+      for (int u = 1; u < kTogether; ++u) {
+        dot += grad[u] * Widen(pixels[u].e[0]);
       }
-      x2 = x1 * x_tap.slope2;
-      x1 *= x_tap.slope1;
-      sums->x1 += x1;
-      sums->x2 += x2;
-      sums->y1 += y1 * x_tap.weight;
-      sums->y2 += y2 * x_tap.weight;
+      sums.weight += tap.weight * dot;
+      sums.slope1 += tap.slope1 * dot;
+      sums.slope2 += tap.slope2 * dot;
     }
+    return sums;
   }
 };
 

@@ -71,20 +71,24 @@ struct FeatureGradNhwc {
     if (c >= problem.channels) return;
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
     const DeviceMap& map = problem.maps[place.map];
+    const Upstream from = upstream.From(c);
+    T* const to = map.As<T>() +
+                  ((place.image * map.height + place.y) * map.width + place.x) *
+                      problem.channels +
+                  c;
     TF_ROIALIGN_NO_UNROLL
     for (int i = 0; i < kPixels; ++i) {
       const int pixel = i * groups + group;
-      const int y = place.y + tile.row(pixel), x = place.x + tile.column(pixel);
+      const int row = tile.row(pixel), column = tile.column(pixel);
+      const int y = place.y + row, x = place.x + column;
       if (y >= map.height || x >= map.width) continue;
       Sums<W, V> sum;
       sum.Clear();
       if (!first) sum = waiting[i];
-      AddList(tile, pixel, {y, x}, c, &sum);
+      AddList(tile, pixel, {y, x}, from, &sum);
       if (last) {
-        sum.StoreTo(map.As<T>() +
-                    ((place.image * map.height + y) * map.width + x) *
-                        problem.channels +
-                    c);
+        sum.StoreTo(to +
+                    (int64_t(row) * map.width + column) * problem.channels);
       } else {
         waiting[i] = sum;
       }
@@ -92,23 +96,51 @@ struct FeatureGradNhwc {
   }
 
   // Several loads at a time.
-  TF_ROIALIGN_DEVICE void AddList(const TileOf& tile, int index,
-                                  const Pixel& pixel, int c,
-                                  Sums<W, V>* sum) const {
+  TF_ROIALIGN_DEVICE static void AddList(const TileOf& tile, int index,
+                                         const Pixel& pixel,
+                                         const Upstream& upstream,
+                                         Sums<W, V>* sum) {
     constexpr int kTogether = Upstream::kTogether;
-    const int count = tile.count(index);
-    for (int j = 0; j < count; j += kTogether) {
-      typename Upstream::template Part<V> parts[kTogether];
-      TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kTogether; ++u) {
-        if (j + u < count) {
-          const TileEntry<W> entry = tile.entry(index, j + u);
-          parts[u] = upstream.template Get<V>(entry.offset + c, entry.weight);
-        }
-      }
-      TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kTogether; ++u) parts[u].AddTo(pixel, sum);
+    const TileEntry<W>* entry = &tile.entry(index, 0);
+    const int step = tile.entry_step();
+    int left = tile.count(index);
+    TF_ROIALIGN_NO_UNROLL
+    for (; left >= kTogether; left -= kTogether) {
+      AddEntries<kTogether>(entry, step, pixel, upstream, sum);
+      entry += kTogether * step;
     }
+    AddFewEntries<kTogether - 1>(left, entry, step, pixel, upstream, sum);
+  }
+
+  // `count` of them, at most N.
+  template <int N>
+  TF_ROIALIGN_DEVICE static void AddFewEntries(int count,
+                                               const TileEntry<W>* entry,
+                                               int step, const Pixel& pixel,
+                                               const Upstream& upstream,
+                                               Sums<W, V>* sum) {
+    if constexpr (N > 0) {
+      if (count == N) {
+        AddEntries<N>(entry, step, pixel, upstream, sum);
+      } else {
+        AddFewEntries<N - 1>(count, entry, step, pixel, upstream, sum);
+      }
+    }
+  }
+
+  template <int N>
+  TF_ROIALIGN_DEVICE static void AddEntries(const TileEntry<W>* entry, int step,
+                                            const Pixel& pixel,
+                                            const Upstream& upstream,
+                                            Sums<W, V>* sum) {
+    typename Upstream::template Part<V> parts[N];
+    TF_ROIALIGN_UNROLL
+    for (int u = 0; u < N; ++u) {
+      const TileEntry<W>& of = entry[u * step];
+      parts[u] = upstream.template Get<V>(of.offset, of.weight);
+    }
+    TF_ROIALIGN_UNROLL
+    for (int u = 0; u < N; ++u) parts[u].AddTo(pixel, sum);
   }
 };
 
@@ -117,9 +149,9 @@ template <typename T, typename Upstream>
 struct FeatureGradNchw {
   using W = Accumulator<T>;
   static constexpr int kThreads = kBlockThreads;
-  static constexpr int kMinBlocks = 0;
+  static constexpr int kMinBlocks = kMinTileBlocks;
   using TileOf = Tile<typename Upstream::Weight, kThreads>;
-  static constexpr int kChannels = kTileChannels;
+  static constexpr int kChannels = Upstream::kPlanes;
   static constexpr int kEntries = kNchwTileEntries;
 
   Problem problem;
@@ -134,9 +166,9 @@ struct FeatureGradNchw {
   TF_ROIALIGN_DEVICE void operator()() const {
     const TilePlace place =
         PlaceOfTile(first_unit + BlockIndex(), problem, shape, slice_groups);
-    const int64_t bins = problem.bins();
-    TileOf tile(problem, boxes, shape, kEntries, bins * problem.channels, 1,
-                place);
+    const int bins = static_cast<int>(problem.bins());
+    TileOf tile(problem, boxes, shape, kEntries,
+                problem.bins() * problem.channels, 1, place);
     const int pixel = ThreadIndex() & (shape.pixels() - 1);
     const int groups = kThreads >> (shape.width_log2 + shape.height_log2);
     const int group = ThreadIndex() >> (shape.width_log2 + shape.height_log2);
@@ -154,7 +186,12 @@ struct FeatureGradNchw {
       for (int u = 0; u < kChannels; ++u) sums[u].Clear();
       const auto add = [&](bool, bool) {
         if (!inside || channels <= 0) return;
-        AddList(tile, pixel, {y, x}, c * bins, bins, channels, sums);
+        const Upstream from = upstream.From(c * problem.bins());
+        if (channels == kChannels) {
+          AddList<true>(tile, pixel, {y, x}, from, bins, channels, sums);
+        } else {
+          AddList<false>(tile, pixel, {y, x}, from, bins, channels, sums);
+        }
       };
       if (ready) {
         add(true, true);
@@ -163,35 +200,45 @@ struct FeatureGradNchw {
         if (!ready) SyncThreads();
       }
       if (!inside) continue;
-      T* const to = map.As<T>() + (place.image * problem.channels + c) * plane +
-                    int64_t(y) * map.width + x;
-      TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kChannels; ++u) {
-        if (u < channels) {
-          sums[u].StoreTo(to + u * plane);
+      T* to = map.As<T>() + (place.image * problem.channels + c) * plane +
+              int64_t(y) * map.width + x;
+      if (channels == kChannels) {
+        TF_ROIALIGN_UNROLL
+        for (int u = 0; u < kChannels; ++u) {
+          sums[u].StoreTo(to);
+          to = Settled(to + plane);
+        }
+      } else {
+        TF_ROIALIGN_UNROLL
+        for (int u = 0; u < kChannels; ++u) {
+          if (u < channels) sums[u].StoreTo(to + u * plane);
         }
       }
     }
   }
 
  private:
-  TF_ROIALIGN_DEVICE void AddList(const TileOf& tile, int index,
-                                  const Pixel& pixel, int64_t first,
-                                  int64_t bins, int channels,
-                                  Sums<W, 1>* sums) const {
-    const int count = tile.count(index);
-    for (int j = 0; j < count; ++j) {
-      const TileEntry<W> entry = tile.entry(index, j);
+  // kAll: of kChannels.
+  template <bool kAll>
+  TF_ROIALIGN_DEVICE static void AddList(const TileOf& tile, int index,
+                                         const Pixel& pixel,
+                                         const Upstream& upstream, int bins,
+                                         int channels, Sums<W, 1>* sums) {
+    const TileEntry<W>* entry = &tile.entry(index, 0);
+    TF_ROIALIGN_NO_UNROLL
+    for (int left = tile.count(index); left > 0; --left) {
+      const Upstream from = upstream.From(entry->offset);
+      const W weight = entry->weight;
       typename Upstream::template Part<1> parts[kChannels];
-      TF_ROIALIGN_UNROLL
-      for (int u = 0; u < kChannels; ++u) {
-        if (u < channels) {
-          parts[u] = upstream.template Get<1>(entry.offset + first + u * bins,
-                                              entry.weight);
+      ForEachBelow<kChannels>([&](auto constant) {
+        constexpr int u = decltype(constant)::value;
+        if (kAll || u < channels) {
+          parts[u] = from.template GetPlane<u>(bins, weight);
         }
-      }
+      });
       TF_ROIALIGN_UNROLL
       for (int u = 0; u < kChannels; ++u) parts[u].AddTo(pixel, &sums[u]);
+      entry += tile.entry_step();
     }
   }
 };

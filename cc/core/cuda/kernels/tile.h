@@ -188,6 +188,8 @@ class Tile {
   TF_ROIALIGN_DEVICE const TileEntry<W>& entry(int i, int j) const {
     return entries_[(j << (shape_.width_log2 + shape_.height_log2)) + i];
   }
+  // From one entry of a pixel to the next.
+  TF_ROIALIGN_DEVICE int entry_step() const { return shape_.pixels(); }
   TF_ROIALIGN_DEVICE int row(int i) const { return i >> shape_.width_log2; }
   TF_ROIALIGN_DEVICE int column(int i) const {
     return i & (shape_.width() - 1);

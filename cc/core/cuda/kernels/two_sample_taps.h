@@ -11,45 +11,61 @@
 namespace tf_roialign {
 namespace cuda {
 
-// For a fixed sampling_ratio of 2: the at most four taps of bin `p`, without a
-// search and in the weights' own type (two terms are rounded once).
-template <typename W, typename B>
-TF_ROIALIGN_DEVICE void TwoSampleTaps(const AxisOnMap<B, int>& box, int64_t p,
-                                      Tap<W>* taps) {
+// What one sample gives to one of its pixels.
+template <bool kSlopes>
+struct TapPart {
+  int pixel = -1;  // -1: none
+  TapSums sums;
+
+  TF_ROIALIGN_DEVICE void Add(const TapPart& other) {
+    sums.weight += other.sums.weight;
+    if (kSlopes) {
+      sums.slope1 += other.sums.slope1;
+      sums.slope2 += other.sums.slope2;
+    }
+  }
+};
+
+// For a fixed sampling_ratio of 2: the at most four taps of bin `p` by
+// ascending pixel, without a search; the others are none. Returns how many
+// there are. To the bit those of geometry/taps.h: of two samples a pixel is
+// touched by one or both, and sums of two do not depend on their order.
+template <typename AnyTap, typename B>
+TF_ROIALIGN_DEVICE int TwoSampleTaps(const AxisOnMap<B, int>& box, int p,
+                                     AnyTap* taps) {
+  constexpr bool kSlopes = kHasSlopes<AnyTap>;
+  TapPart<kSlopes> parts[4];  // lower and upper pixel of each sample
   TF_ROIALIGN_UNROLL
-  for (int i = 0; i < 4; ++i) taps[i] = {-1, W(0)};
-  int64_t lo[2] = {-1, -1}, hi[2] = {-1, -1};
-  W low_weight[2] = {}, high_weight[2] = {};
-  TF_ROIALIGN_UNROLL
-  for (int t = 0; t < 2; ++t) {
-    const B coordinate = SampleCoordinate(box.axis, p, t);
-    if (!IsInside(coordinate, box.length)) continue;
-    const LinearSample<B> sample = Interpolate(coordinate, box.length);
-    lo[t] = sample.lo;
-    low_weight[t] = (W(1) - static_cast<W>(sample.fraction)) * W(0.5);
-    if (sample.hi == sample.lo) continue;
-    hi[t] = sample.hi;
-    high_weight[t] = static_cast<W>(sample.fraction) * W(0.5);
+  for (int i = 0; i < 2; ++i) {
+    const int t = static_cast<int>(Ascending(box.axis, i));
+    if (!IsInside(SampleCoordinate(box.axis, p, t), box.length)) continue;
+    const SampleRun<B> run = OneSample<kSlopes>(box, p, i);
+    parts[2 * i].pixel = static_cast<int>(run.sample.lo);
+    parts[2 * i].sums = SumsOfRun<kSlopes>(run, 1.0, false);
+    if (run.sample.hi == run.sample.lo) continue;
+    parts[2 * i + 1].pixel = static_cast<int>(run.sample.hi);
+    parts[2 * i + 1].sums = SumsOfRun<kSlopes>(run, 1.0, true);
   }
   // What the second sample shares with the first goes to the first.
-  if (lo[1] >= 0 && lo[1] == lo[0]) {
-    low_weight[0] += low_weight[1];
-    lo[1] = -1;
-  } else if (lo[1] >= 0 && lo[1] == hi[0]) {
-    high_weight[0] += low_weight[1];
-    lo[1] = -1;
+  TF_ROIALIGN_UNROLL
+  for (int i = 2; i < 4; ++i) {
+    if (parts[i].pixel < 0) continue;
+    if (parts[i].pixel == parts[0].pixel) {
+      parts[0].Add(parts[i]);
+      parts[i].pixel = -1;
+    } else if (parts[i].pixel == parts[1].pixel) {
+      parts[1].Add(parts[i]);
+      parts[i].pixel = -1;
+    }
   }
-  if (hi[1] >= 0 && hi[1] == lo[0]) {
-    low_weight[0] += high_weight[1];
-    hi[1] = -1;
-  } else if (hi[1] >= 0 && hi[1] == hi[0]) {
-    high_weight[0] += high_weight[1];
-    hi[1] = -1;
+  int count = 0;
+  TF_ROIALIGN_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (parts[i].pixel < 0) continue;
+    SetTap(parts[i].pixel, {parts[i].sums, true}, 0.5, &taps[count++]);
   }
-  taps[0] = {static_cast<int>(lo[0]), low_weight[0]};
-  taps[1] = {static_cast<int>(hi[0]), high_weight[0]};
-  taps[2] = {static_cast<int>(lo[1]), low_weight[1]};
-  taps[3] = {static_cast<int>(hi[1]), high_weight[1]};
+  for (int i = count; i < 4; ++i) SetTap(-1, PixelSums(), 0.0, &taps[i]);
+  return count;
 }
 
 }  // namespace cuda

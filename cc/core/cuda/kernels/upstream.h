@@ -28,8 +28,10 @@ struct AvgUpstream {
   using W = Accumulator<T>;
   using Weight = AxisWeight;
   static constexpr int kMostChannels = kWidest<T>;
-  // Loads under way a thread.
+  // Loads under way a thread, and planes of channels first that it has.
   static constexpr int kTogether = kEntriesTogether;
+  static constexpr int kPlanes =
+      kTilePlanes * static_cast<int>(sizeof(float)) / sizeof(W);
 
   const T* grad_output;
 
@@ -46,7 +48,18 @@ struct AvgUpstream {
   // Of V channels from `at` on.
   template <int V>
   TF_ROIALIGN_DEVICE Part<V> Get(int64_t at, W weight) const {
-    return {Load<V>(grad_output + at), weight};
+    return {Load<V>(Settled(grad_output + at)), weight};
+  }
+
+  // That from element `at` on.
+  TF_ROIALIGN_DEVICE AvgUpstream From(int64_t at) const {
+    return {Settled(grad_output + at)};
+  }
+  // Of the channel that is kTimes `stride` elements further.
+  template <int kTimes>
+  TF_ROIALIGN_DEVICE Part<1> GetPlane(int stride, W weight) const {
+    const int bytes = stride * static_cast<int>(sizeof(T));
+    return {Load<1>(Advance<kTimes>(grad_output, bytes)), weight};
   }
 };
 
@@ -62,6 +75,7 @@ struct MaxUpstream {
   using Weight = W;
   static constexpr int kMostChannels = Min(kWidest<T>, kMaxKeptChannels);
   static constexpr int kTogether = 1;
+  static constexpr int kPlanes = kMaxTilePlanes;
 
   const T* grad_output;
   const Winner<W>* winners;
@@ -89,6 +103,14 @@ struct MaxUpstream {
     TF_ROIALIGN_UNROLL
     for (int v = 0; v < V; ++v) part.winner[v] = winners[at + v];
     return part;
+  }
+
+  TF_ROIALIGN_DEVICE MaxUpstream From(int64_t at) const {
+    return {grad_output + at, winners + at};
+  }
+  template <int kTimes>
+  TF_ROIALIGN_DEVICE Part<1> GetPlane(int stride, W) const {
+    return Get<1>(int64_t(stride) * kTimes, W(0));
   }
 };
 

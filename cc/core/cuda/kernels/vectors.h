@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cc/core/cuda/platform/portable.h"
 #include "cc/core/dtypes/float16.h"
@@ -70,7 +71,18 @@ template <int V, typename T>
 TF_ROIALIGN_DEVICE Packed<T, V> Load(const T* from) {
   Packed<T, V> packed;
 #if defined(__CUDA_ARCH__)
-  if constexpr (sizeof(packed) == 16) {
+  // As numbers where there is such a vector, which saves moving bits.
+  if constexpr (std::is_same_v<T, float> && V == 4) {
+    const float4 v = __ldg(reinterpret_cast<const float4*>(from));
+    packed = {v.x, v.y, v.z, v.w};
+  } else if constexpr (std::is_same_v<T, double> && V == 2) {
+    const double2 v = __ldg(reinterpret_cast<const double2*>(from));
+    packed = {v.x, v.y};
+  } else if constexpr ((std::is_same_v<T, float> ||
+                        std::is_same_v<T, double>) &&
+                       V == 1) {
+    packed = {__ldg(from)};
+  } else if constexpr (sizeof(packed) == 16) {
     const uint4 bits = __ldg(reinterpret_cast<const uint4*>(from));
     memcpy(&packed, &bits, sizeof(packed));
   } else if constexpr (sizeof(packed) == 8) {
@@ -97,7 +109,17 @@ TF_ROIALIGN_DEVICE Packed<T, V> Load(const T* from) {
 template <typename T, int V>
 TF_ROIALIGN_DEVICE void StoreStreaming(const Packed<T, V>& packed, T* to) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (sizeof(packed) == 16) {
+  if constexpr (std::is_same_v<T, float> && V == 4) {
+    __stcs(reinterpret_cast<float4*>(to),
+           make_float4(packed.e[0], packed.e[1], packed.e[2], packed.e[3]));
+  } else if constexpr (std::is_same_v<T, double> && V == 2) {
+    __stcs(reinterpret_cast<double2*>(to),
+           make_double2(packed.e[0], packed.e[1]));
+  } else if constexpr ((std::is_same_v<T, float> ||
+                        std::is_same_v<T, double>) &&
+                       V == 1) {
+    __stcs(to, packed.e[0]);
+  } else if constexpr (sizeof(packed) == 16) {
     uint4 bits;
     memcpy(&bits, &packed, sizeof(packed));
     __stcs(reinterpret_cast<uint4*>(to), bits);
@@ -158,6 +180,34 @@ struct Sums {
     StoreStreaming(packed, to);
   }
 };
+
+// To and from shared memory, four floats at a time.
+template <typename W, int V>
+TF_ROIALIGN_DEVICE void StoreShared(const Sums<W, V>& sums, W* to) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<W, float> && V == 4) {
+    *reinterpret_cast<float4*>(to) =
+        make_float4(sums.e[0], sums.e[1], sums.e[2], sums.e[3]);
+    return;
+  }
+#endif
+  TF_ROIALIGN_UNROLL
+  for (int i = 0; i < V; ++i) to[i] = sums.e[i];
+}
+
+template <int V, typename W>
+TF_ROIALIGN_DEVICE Sums<W, V> LoadShared(const W* from) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<W, float> && V == 4) {
+    const float4 v = *reinterpret_cast<const float4*>(from);
+    return {{v.x, v.y, v.z, v.w}};
+  }
+#endif
+  Sums<W, V> sums;
+  TF_ROIALIGN_UNROLL
+  for (int i = 0; i < V; ++i) sums.e[i] = from[i];
+  return sums;
+}
 
 }  // namespace cuda
 }  // namespace tf_roialign

@@ -41,11 +41,12 @@ Status LaunchBoxGradNchw(Device& device, const Problem& problem,
   kernel.problem = problem;
   kernel.grad_output = grad_output;
   kernel.parts = parts;
-  kernel.block_channels = kMostBlockChannels;
+  kernel.block_channels = kBoxGradBlockChannels;
   const ListSizes lists =
       ListSizesFor(problem, kBinsInHand, kBinsInHand, kMaxListTaps / 2);
   kernel.y_capacity = lists.y;
   kernel.x_capacity = lists.x;
+  kernel.lists_fit = lists.fit;
   kernel.first_unit = 0;
   return device.Launch(
       kernel, problem.boxes * CeilDiv(problem.channels, kernel.block_channels),
@@ -66,7 +67,7 @@ Status BoxGrad(Device& device, const Params& params, const Sizes& sizes,
   finish.parts = nullptr;
   finish.parts_per_box = sizes.channels == 0 ? 0
                          : nchw && !max
-                             ? CeilDiv(sizes.channels, kMostBlockChannels)
+                             ? CeilDiv(sizes.channels, kBoxGradBlockChannels)
                              : params.pooled_height();
   finish.grad_boxes = grad_boxes;
   finish.first_unit = 0;

@@ -23,13 +23,19 @@ Status LaunchForwardNhwc(Device& device, const Problem& problem, T* output) {
   kernel.problem = problem;
   kernel.output = output;
   kernel.lanes = LanesFor(problem.channels, V, Kernel::kThreads);
-  const ListSizes lists = ListSizesFor(problem, 1, kBinsInHand, kMaxListTaps);
-  kernel.y_capacity = kRatio2 ? kTapGroup : lists.y;
+  const int64_t parts = Min<int64_t>(problem.pooled_height(),
+                                     CeilDiv(kEnoughBlocks, problem.boxes));
+  kernel.block_rows = static_cast<int>(
+      Min<int64_t>(kBinsInHand, CeilDiv(problem.pooled_height(), parts)));
+  const ListSizes lists =
+      ListSizesFor(problem, kernel.block_rows, kBinsInHand, kMaxListTaps);
+  kernel.y_capacity = kRatio2 ? kTapGroup * kernel.block_rows : lists.y;
   kernel.x_capacity =
       kRatio2 ? kTapGroup * Min(kBinsInHand, problem.pooled_width()) : lists.x;
   kernel.first_unit = 0;
   return device.Launch(
-      kernel, problem.boxes * problem.pooled_height(),
+      kernel,
+      problem.boxes * CeilDiv(problem.pooled_height(), kernel.block_rows),
       Kernel::SharedBytes(kernel.y_capacity, kernel.x_capacity));
 }
 
@@ -48,19 +54,21 @@ Status LaunchForwardNchw(Device& device, const Problem& problem, T* output) {
   kernel.output = output;
   const ListSizes lists =
       ListSizesFor(problem, kBinsInHand, kBinsInHand, kMaxListTaps / 2);
-  // As many channels as leave room for the columns of one row of bins.
-  kernel.block_channels = kMostBlockChannels;
-  while (kernel.block_channels > kLeastBlockChannels &&
-         kernel.block_channels * lists.x > Kernel::kMaxColumnSums / 2) {
-    kernel.block_channels /= 2;
-  }
-  kernel.column_sums = Min<int64_t>(
-      Kernel::kMaxColumnSums, int64_t(kernel.block_channels) * lists.x *
-                                  Min(kBinsInHand, problem.pooled_height()));
+  const int64_t slices = Min(CeilDiv(problem.channels, kLeastBlockChannels),
+                             CeilDiv(kEnoughBlocks, problem.boxes));
+  kernel.block_channels =
+      RoundUp(CeilDiv(problem.channels, slices), Kernel::kTogether);
+  kernel.column_sums = Kernel::kMaxColumnSums;
+  kernel.lists_fit =
+      lists.fit && lists.x * Kernel::kTogether <= kernel.column_sums;
   kernel.y_capacity = lists.y;
-  kernel.x_capacity = Min(lists.x, kernel.column_sums / kernel.block_channels /
-                                       kTapGroup * kTapGroup);
-  kernel.lists_fit = lists.fit && kernel.x_capacity == lists.x;
+  kernel.x_capacity = lists.x;
+  if (!kernel.lists_fit) {
+    kernel.block_channels = Min(kernel.block_channels, kMostBlockChannels);
+    const int stride = Kernel::ColumnStride(kernel.block_channels);
+    kernel.x_capacity =
+        Min(lists.x, kernel.column_sums / stride / kTapGroup * kTapGroup);
+  }
   kernel.first_unit = 0;
   return device.Launch(
       kernel, problem.boxes * CeilDiv(problem.channels, kernel.block_channels),

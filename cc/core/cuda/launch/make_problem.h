@@ -35,7 +35,10 @@ class Limits {
     }
     for (const FeatureMap<T>& map : maps) {
       if (map.height >= kEnd) return TooMany("rows", kEnd, map.height);
-      if (map.width >= kEnd) return TooMany("columns", kEnd, map.width);
+      // A row's bytes are counted in 32 bits.
+      if (map.width >= kSmallEnd) {
+        return TooMany("columns", kSmallEnd, map.width);
+      }
     }
     const int64_t images = kEnd / Max(maps.count(), 1);
     if (sizes.batch >= images) return TooMany("images", images, sizes.batch);
@@ -51,11 +54,15 @@ class Limits {
           std::to_string(params.pooled_height()) + ", " +
           std::to_string(params.pooled_width()) + "]");
     }
+    // A channel's bytes too.
+    const int64_t bins = params.pooled_height() * params.pooled_width();
+    if (bins >= kSmallEnd) return TooMany("bins", kSmallEnd, bins);
     return {};
   }
 
  private:
   static constexpr int64_t kEnd = int64_t(1) << 31;
+  static constexpr int64_t kSmallEnd = kEnd / int64_t(sizeof(double));
   static constexpr int64_t kBinsEnd = int64_t(1) << 25;
 
   static Status TooMany(const char* what, int64_t end, int64_t got) {

@@ -12,6 +12,8 @@
 #define TF_ROIALIGN_CC_CORE_CUDA_PLATFORM_PORTABLE_H_
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "cc/core/base/host_device.h"
 
@@ -52,6 +54,37 @@ TF_ROIALIGN_DEVICE uint32_t Ballot(bool value) {
 
 TF_ROIALIGN_DEVICE int CountBits(uint32_t bits) { return __popc(bits); }
 
+// The upper half of the product.
+TF_ROIALIGN_DEVICE uint32_t MultiplyHigh(uint32_t a, uint32_t b) {
+  return __umulhi(a, b);
+}
+
+// a * b bytes further, in one instruction: the compiler takes several, having
+// moved what does not change out of a loop.
+template <typename T>
+TF_ROIALIGN_DEVICE T* Advance(T* from, int a, int b) {
+  T* to;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(to) : "r"(a), "r"(b), "l"(from));
+  return to;
+}
+// The same for a constant.
+template <int kTimes, typename T>
+TF_ROIALIGN_DEVICE T* Advance(T* from, int b) {
+  if constexpr (kTimes == 0) return from;
+  T* to;
+  asm("mad.wide.s32 %0, %1, %2, %3;"
+      : "=l"(to)
+      : "r"(b), "n"(kTimes), "l"(from));
+  return to;
+}
+
+// A pointer whose parts the compiler is not to add again elsewhere.
+template <typename T>
+TF_ROIALIGN_DEVICE T* Settled(T* pointer) {
+  asm("" : "+l"(pointer));
+  return pointer;
+}
+
 // The block's shared memory, of the size given at launch, aligned to 16 bytes.
 TF_ROIALIGN_DEVICE unsigned char* SharedMemory() {
   extern __shared__ __align__(16) unsigned char tf_roialign_shared[];
@@ -67,8 +100,35 @@ bool SyncThreadsOr(bool value);
 uint32_t Ballot(bool value);
 unsigned char* SharedMemory();
 inline int CountBits(uint32_t bits) { return __builtin_popcount(bits); }
+inline uint32_t MultiplyHigh(uint32_t a, uint32_t b) {
+  return static_cast<uint32_t>((uint64_t(a) * b) >> 32);
+}
+template <typename T>
+T* Advance(T* from, int a, int b) {
+  return reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(from) +
+                              uintptr_t(int64_t(a) * b));
+}
+template <int kTimes, typename T>
+T* Advance(T* from, int b) {
+  return Advance(from, kTimes, b);
+}
+template <typename T>
+T* Settled(T* pointer) {
+  return pointer;
+}
 
 #endif
+
+// Calls visit(std::integral_constant<int, i>()) for i below kCount.
+template <typename Visit, int... i>
+TF_ROIALIGN_DEVICE void ForEachOf(std::integer_sequence<int, i...>,
+                                  const Visit& visit) {
+  (visit(std::integral_constant<int, i>()), ...);
+}
+template <int kCount, typename Visit>
+TF_ROIALIGN_DEVICE void ForEachBelow(const Visit& visit) {
+  ForEachOf(std::make_integer_sequence<int, kCount>(), visit);
+}
 
 // Hands out the block's shared memory piece by piece; bytes and kernel agree
 // because both ask for the same pieces (see the `SharedBytes` of the kernels).

@@ -12,6 +12,7 @@
 
 #include "cc/core/cpu/axis_taps.h"
 #include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cuda/kernels/divisor.h"
 #include "cc/core/cuda/launch/box_grad.h"
 #include "cc/core/cuda/launch/feature_grad.h"
 #include "cc/core/cuda/launch/forward.h"
@@ -1065,6 +1066,22 @@ TEST(CudaSamples, AreMany) {
       SCOPED_TRACE(ratio);
       ExpectAllIsCpu(MakeCall<double, float>(5, layout, true, ratio, 3));
       ExpectAllIsCpu(MakeCall<float, double>(5, layout, false, ratio, 3));
+    }
+  }
+}
+
+TEST(CudaDivisor, DividesExactly) {
+  for (int d = 1; d <= 4096; ++d) {
+    const cuda::Divisor divisor(d);
+    const int64_t end = (int64_t(1) << 31) / d;
+    for (int64_t multiple = 0; multiple <= end;
+         multiple += end / 7 / d * d + d) {
+      for (int64_t n = multiple - 1; n <= multiple + 1; ++n) {
+        if (n < 0 || n >= end) continue;
+        const int quotient = divisor.Quotient(static_cast<int>(n));
+        ASSERT_EQ(quotient, n / d) << n << " / " << d;
+        ASSERT_EQ(divisor.Remainder(static_cast<int>(n), quotient), n % d);
+      }
     }
   }
 }

@@ -28,8 +28,6 @@ struct ForwardNchw {
   static constexpr int kMinBlocks = 0;
   static constexpr int kTogether = kNchwTogether;
   static constexpr int kWide = Min(kNchwPixels, kWidest<T>);
-  // So many groups of kTogether channels at a time, rather than more rows.
-  static constexpr int kLeastGroups = 8;
   static constexpr int kMaxColumnSums = kColumnSumBytes / int(sizeof(W));
 
   Problem problem;
@@ -179,7 +177,7 @@ struct ForwardNchw {
     // All rows of bins at a time, so that outputs are stored in large pieces,
     // if that leaves enough channels; else as many channels as fit with one.
     const int room = column_sums / (kTogether * columns.per_row);
-    const int rows = Max(1, Min(bins.rows, room / kLeastGroups));
+    const int rows = Max(1, Min(bins.rows, room / kNchwLeastGroups));
     const int rows_at_once = EvenShare(bins.rows, rows);
     const int groups = (room / rows_at_once - 1) | 1;
     const int channels_at_once =

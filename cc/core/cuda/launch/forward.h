@@ -23,10 +23,13 @@ Status LaunchForwardNhwc(Device& device, const Problem& problem, T* output) {
   kernel.problem = problem;
   kernel.output = output;
   kernel.lanes = LanesFor(problem.channels, V, Kernel::kThreads);
-  const int64_t parts = Min<int64_t>(problem.pooled_height(),
-                                     CeilDiv(kEnoughBlocks, problem.boxes));
+  // As many rows as leave kEnoughBlocks, but bins for all groups of threads.
+  const int64_t parts = CeilDiv(kEnoughBlocks, problem.boxes);
+  const int64_t rows =
+      Max(CeilDiv(problem.pooled_height(), parts),
+          CeilDiv(Kernel::kThreads / kernel.lanes, problem.pooled_width()));
   kernel.block_rows = static_cast<int>(
-      Min<int64_t>(kBinsInHand, CeilDiv(problem.pooled_height(), parts)));
+      Min<int64_t>(rows, Min(kBinsInHand, problem.pooled_height())));
   const ListSizes lists =
       ListSizesFor(problem, kernel.block_rows, kBinsInHand, kMaxListTaps);
   kernel.y_capacity = kRatio2 ? kTapGroup * kernel.block_rows : lists.y;

@@ -10,11 +10,15 @@ BENCHMARK_ARGS ?=
 DETECTOR_ARGS ?=
 TENSORFLOWS ?=
 BAZEL_TEST_ARGS ?=
+COUNT_ARGS ?=
+# nvcc has a code generator for architectures before 100 and another for those from there on.
+DEVICE_TEST_ARCHITECTURES ?= 90,120
 
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton test test-python test-cc test-triton asan ubsan aarch64 lint format \
+  compare-detectors triton test test-python test-cc test-device count-device test-triton asan \
+  ubsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -93,16 +97,33 @@ test-python: .venv/.dev-done build
 test-cc: .venv/.dev-done
 	$(BAZELISK) test //...
 
-asan ubsan: .venv/.dev-done
-	$(BAZELISK) test --config=$@ //cc/core/...
+# Tests that test-device runs too: it checks the same of the device code, and more. Under a sanitizer
+# their emulation of a GPU takes over ten minutes, and in another processor's emulator longer.
+EMULATED := $(foreach test,box_count box_tangent kernels quantized,-//cc/core/cuda:$(test)_test)
 
-# The core for 64-bit ARM, in an emulator. Its Bazel keeps away from the other. The tests of CUDA
-# kernels, which emulate one processor already, would take half an hour in another.
+asan ubsan: .venv/.dev-done
+	$(BAZELISK) test --config=$@ -- //cc/core/... $(EMULATED)
+
+# The CUDA kernels as nvcc compiled them, without a GPU: their PTX, interpreted
+# (cc/core/cuda/device_test), and what of TensorFlow and XLA launches them (device_test of cc/kernels
+# and of cc/xla).
+test-device count-device: export TF_ROIALIGN_CUDA_ARCHITECTURES := $(DEVICE_TEST_ARCHITECTURES)
+test-device: .venv/.dev-done
+	@tools/setup_cuda.sh
+	$(BAZELISK) test --config=cuda $(BAZEL_TEST_ARGS) //cc/core/cuda/device_test \
+	  //cc/kernels/device_test:cuda_op_test //cc/xla/device_test:cuda_handlers_test
+
+# Instructions and memory accesses of W1 to W4 per element, by the same interpreter.
+count-device: .venv/.dev-done
+	@tools/setup_cuda.sh
+	$(BAZELISK) run --config=cuda //cc/core/cuda/device_test:count -- $(COUNT_ARGS)
+
+# The core for 64-bit ARM, in an emulator. Its Bazel keeps away from the other.
 aarch64: .venv/.dev-done
 	@tools/setup_aarch64.sh
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-aarch64 test --config=aarch64 \
 	  --repo_env=CC=$(CURDIR)/tools/aarch64_gcc.sh --symlink_prefix=/ \
-	  $(BAZEL_TEST_ARGS) -- //cc/core/... -//cc/core/cuda:kernels_test
+	  $(BAZEL_TEST_ARGS) -- //cc/core/... $(EMULATED)
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-aarch64 shutdown
 
 lint: .venv/.dev-done

@@ -223,7 +223,16 @@ local_cuda = repository_rule(
     local = True,
 )
 
-def cuda_objects(name, src, hdrs, nvcc, host_compiler, architectures, defines = []):
+def cuda_objects(
+        name,
+        src,
+        hdrs,
+        nvcc,
+        host_compiler,
+        architectures,
+        defines = [],
+        ptx_only = False,
+        **kwargs):
     """Compiles one .cu.cc file with nvcc.
 
     Args:
@@ -234,11 +243,18 @@ def cuda_objects(name, src, hdrs, nvcc, host_compiler, architectures, defines = 
       host_compiler: The path of its compiler for the host; None: that of the C++ tool chain.
       architectures: Numbers such as 90. The newest one's PTX is added.
       defines: Preprocessor definitions.
+      ptx_only: PTX of each architecture instead, uncompressed, for the interpreter.
+      **kwargs: Of the genrule.
     """
     code = [
-        "-gencode=arch=compute_{a},code=sm_{a}".format(a = a)
+        "-gencode=arch=compute_{a},code={kind}_{a}".format(
+            a = a,
+            kind = "compute" if ptx_only else "sm",
+        )
         for a in architectures
-    ] + ["-gencode=arch=compute_{a},code=compute_{a}".format(a = architectures[-1])]
+    ]
+    if not ptx_only:
+        code.append("-gencode=arch=compute_{a},code=compute_{a}".format(a = architectures[-1]))
     native.genrule(
         name = name,
         srcs = [src] + hdrs,
@@ -249,8 +265,9 @@ def cuda_objects(name, src, hdrs, nvcc, host_compiler, architectures, defines = 
             "-ccbin {} -I. -std=c++17 -O3".format(host_compiler or "$(CC)"),
             # The geometry rounds each operation by itself (geometry.h); sums may fuse.
             "-Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off",
-            "-Xfatbin=-compress-all --cudart=none",
+            "-Xfatbin=%s --cudart=none" % ("-compress=false" if ptx_only else "-compress-all"),
         ] + code + ["-D" + d for d in defines]),
         message = "Compiling CUDA",
         toolchains = ["@bazel_tools//tools/cpp:current_cc_toolchain"],
+        **kwargs
     )

@@ -53,6 +53,7 @@ Status Run(const Call& call, const Context& context) {
   signature.form = BoxForm::kIndexed;
   signature.columns = 5;
   signature.sizes = {call.batch, call.channels, call.boxes};
+  signature.map_count = 1;
   signature.maps[0] = {call.height, call.width};
   const float code_scale = static_cast<float>(call.code_scale);
   const int32_t zero_point = static_cast<int32_t>(call.zero_point);

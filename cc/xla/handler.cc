@@ -26,16 +26,18 @@ void ReadOperand(Input input, int map, const ffi::AnyBuffer& operand,
 // an attribute.
 bool ReadHostInput(Input input, int64_t count,
                    const ffi::Dictionary& attributes, HandledCall* call) {
-  double* const values = call->spatial_scales;
+  double number;
+  double* const values =
+      input == Input::kSpatialScales ? call->spatial_scales : &number;
   if (!ReadNumbers(attributes, NameOf(input), count, values)) return false;
   if (input == Input::kScale) {
-    call->scale = static_cast<float>(values[0]);
+    call->scale = static_cast<float>(number);
     call->inputs.Set(input, &call->scale);
   } else if (input == Input::kZeroPoint) {
-    call->zero_point = static_cast<int32_t>(values[0]);
+    call->zero_point = static_cast<int32_t>(number);
     call->inputs.Set(input, &call->zero_point);
   } else {
-    call->inputs.Set(input, values);
+    call->inputs.Set(input, call->spatial_scales);
   }
   return true;
 }

@@ -65,8 +65,8 @@ constexpr int64_t kSmallPlane = 1 << 14;
 // call (M_MMAP_THRESHOLD is at most 32 MB), for fresh pages take longer.
 constexpr double kGroupBytes = 30 << 20;
 // NCHW takes each box's window by itself if all together are a smaller part of
-// the maps than this. W2 has 0.53: its forward on AVX2 took 39 ms by maps and 27
-// by windows, its box gradient 38 and 29. W1 has 2.45: 54 and 77, 57 and 81.
+// the maps than this. W2 has 0.53: its forward on AVX2 took 39 ms by maps and
+// 27 by windows, its box gradient 38 and 29. W1 has 2.45: 54 and 77, 57 and 81.
 constexpr double kWindowsPay = 0.75;
 
 // ---- Sweeps (sweep.h): W4's forward, AVX2 / AVX-512, in ms.

@@ -1,19 +1,13 @@
 // Numbers of boxes that only the device knows: every kernel gives what it gives
-// to so many boxes, run by the emulation. Needs neither a GPU nor nvcc.
+// to so many boxes.
 
 #include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <vector>
 
-#include "cc/core/cuda/launch/box_grad.h"
-#include "cc/core/cuda/launch/box_tangent.h"
-#include "cc/core/cuda/launch/feature_grad.h"
-#include "cc/core/cuda/launch/forward.h"
-#include "cc/core/cuda/launch/forward_quantized.h"
-#include "cc/core/cuda/launch/max_feature_grad.h"
-#include "cc/core/cuda/testing/block_emulator.h"
 #include "cc/core/cuda/testing/device_call.h"
+#include "cc/core/cuda/testing/test_device.h"
 #include "cc/core/testing/expect.h"
 #include "gtest/gtest.h"
 
@@ -31,7 +25,7 @@ struct Results {
 Results RunAll(const Call<float, float>& call, const Call<int8_t, float>& codes,
                BoxForm form, const int32_t* count) {
   Results results;
-  EmulatedDevice device(ThreadOrder::kShuffled);
+  TestDevice device(ThreadOrder::kShuffled);
   DeviceBoxes<float> device_boxes(call, form);
   device_boxes.SetCountOnDevice(count);
   const Boxes<float>& boxes = device_boxes.boxes();

@@ -1,18 +1,16 @@
-// The CUDA kernels of the box tangent and its transpose, run by the emulation,
-// against the CPU's. Needs neither a GPU nor nvcc.
-
-#include "cc/core/cpu/box_tangent.h"
+// The CUDA kernels of the box tangent and its transpose against the CPU's,
+// without a GPU.
 
 #include <cmath>
 #include <cstdint>
+#include <random>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
-#include "cc/core/cuda/launch/box_tangent.h"
-#include "cc/core/cuda/testing/block_emulator.h"
+#include "cc/core/cuda/testing/box_tangent_call.h"
 #include "cc/core/cuda/testing/device_call.h"
-#include "cc/core/testing/any_dtype.h"
+#include "cc/core/cuda/testing/test_device.h"
+#include "cc/core/cuda/tuning.h"
 #include "cc/core/testing/expect.h"
 #include "gtest/gtest.h"
 
@@ -21,68 +19,6 @@ namespace {
 
 const ThreadOrder kOrders[] = {
     ThreadOrder::kAscending, ThreadOrder::kDescending, ThreadOrder::kShuffled};
-
-template <typename T, typename B>
-std::vector<T> Tangent(const Call<T, B>& call, const DeviceBoxes<B>& boxes,
-                       ThreadOrder order = ThreadOrder::kAscending) {
-  EmulatedDevice device(order);
-  const auto maps = MapsOf<const T>(call.maps, &call.features);
-  std::vector<T> output(call.grad_output.size(), FromDouble<T>(77));
-  ExpectOk(cuda::BoxTangent<T, B>(
-      device, call.params, call.sizes, boxes.boxes(), boxes.direction(),
-      {maps.data(), static_cast<int>(maps.size())}, output.data()));
-  return output;
-}
-
-// Of each map. Not zero before: every element has to be written.
-template <typename T, typename B>
-std::vector<std::vector<T>> TangentGrad(
-    const Call<T, B>& call, const DeviceBoxes<B>& boxes,
-    ThreadOrder order = ThreadOrder::kAscending) {
-  EmulatedDevice device(order);
-  std::vector<std::vector<T>> grad;
-  for (const std::vector<T>& features : call.features) {
-    grad.emplace_back(features.size(), FromDouble<T>(77));
-  }
-  const auto maps = MapsOf<T>(call.maps, &grad);
-  ExpectOk(cuda::BoxTangentGrad<T, B>(
-      device, call.params, call.sizes, boxes.boxes(), boxes.direction(),
-      call.grad_output.data(), {maps.data(), static_cast<int>(maps.size())}));
-  return grad;
-}
-
-// Sums of `terms` terms of about 1 in accumulators; then rounded to T.
-template <typename T>
-void ExpectNear(const std::vector<T>& got, const std::vector<T>& expected,
-                double terms) {
-  const double sum =
-      terms * (std::is_same_v<Accumulator<T>, double> ? 1e-14 : 2e-6);
-  const double rounding = std::is_same_v<T, Half>       ? 1e-3
-                          : std::is_same_v<T, BFloat16> ? 8e-3
-                                                        : 0;
-  ASSERT_EQ(got.size(), expected.size());
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double a = ToDouble(got[i]), b = ToDouble(expected[i]);
-    if (std::isfinite(b)) {
-      ASSERT_NEAR(a, b, sum + rounding * std::abs(b)) << "at " << i;
-    } else {
-      ASSERT_EQ(std::isnan(a), std::isnan(b)) << "at " << i;
-    }
-  }
-}
-
-template <typename T, typename B>
-void ExpectIsCpu(const Call<T, B>& call, const DeviceBoxes<B>& boxes,
-                 const Call<T, B>& on_cpu,
-                 ThreadOrder order = ThreadOrder::kAscending) {
-  ExpectNear(Tangent(call, boxes, order),
-             BoxTangent(on_cpu, CurrentSimdLevel()), 4);
-  const auto grad = TangentGrad(call, boxes, order);
-  const auto expected = BoxTangentGrad(on_cpu, CurrentSimdLevel());
-  for (size_t m = 0; m < grad.size(); ++m) {
-    ExpectNear(grad[m], expected[m], 60);
-  }
-}
 
 class CudaBoxTangent
     : public testing::TestWithParam<std::tuple<Layout, bool, int, int64_t>> {
@@ -95,8 +31,8 @@ class CudaBoxTangent
           CallOnMaps<T, B>(11, {{3, 5}, ratio, aligned, layout}, channels);
       if (form == BoxForm::kDense) call = InOrderOfImages(call);
       const Call<T, B> on_cpu = AddBadIndices(form, &call);
-      ExpectIsCpu(call, DeviceBoxes<B>(call, form, /*wide_indices=*/aligned),
-                  on_cpu);
+      ExpectTangentIsCpu(
+          call, DeviceBoxes<B>(call, form, /*wide_indices=*/aligned), on_cpu);
     }
   }
 };
@@ -116,8 +52,9 @@ std::string ParamName(
   return NameOfParams(layout, aligned, ratio, channels);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-// Ten times as slow: what takes another path, and no more.
+#if defined(__SANITIZE_ADDRESS__) || defined(TF_ROIALIGN_TEST_DEVICE_CODE)
+// Ten times as slow: what takes another path, and no more. Device code has
+// derived_paths_test.cc.
 const auto kAligned = testing::Values(true);
 const auto kRatios = testing::Values(-1, 2);
 const auto kChannels = testing::Values(64);
@@ -165,13 +102,13 @@ Call<float, float> Empty(const Params& params, int64_t channels, int64_t height,
                                   {{height, width, 1, 1}});
 }
 
-void ExpectIsCpu(Call<float, float> call) {
+void ExpectTangentIsCpu(Call<float, float> call) {
   std::mt19937 random(5);
   call.direction = RandomNumbers<float>(call.sizes.boxes * 5, &random);
   call.grad_output = RandomNumbers<float>(
       call.sizes.boxes * call.bins() * call.sizes.channels, &random);
-  ExpectIsCpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), call,
-              ThreadOrder::kShuffled);
+  ExpectTangentIsCpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), call,
+                     ThreadOrder::kShuffled);
 }
 
 // More bins on a pixel than a record keeps weights of, and more than a block
@@ -181,7 +118,7 @@ TEST(CudaBoxTangentBoxes, LargeOutputs) {
     auto call = Empty({{70, 131}, 2, false, layout}, 3, 7, 9);
     AddBox({0, 1, 1, 6, 5}, &call);
     AddBox({0, -300, 3, 400, 2}, &call);
-    ExpectIsCpu(call);
+    ExpectTangentIsCpu(call);
   }
 }
 
@@ -194,7 +131,7 @@ TEST(CudaBoxTangentBoxes, LargerThanTheLists) {
         auto call = Empty({{2, 3}, ratio, true, layout}, 4, height, width);
         AddBox({0, -3, -2, double(width) + 2, double(height)}, &call);
         AddBox({0, double(width) * 3, 1, -700, 1.5}, &call);
-        ExpectIsCpu(call);
+        ExpectTangentIsCpu(call);
       }
     }
   }
@@ -216,11 +153,12 @@ TEST(CudaBoxTangentBoxes, ManyOnOnePixel) {
     call.grad_output = RandomNumbers<float>(
         call.sizes.boxes * call.bins() * call.sizes.channels, &more);
     const DeviceBoxes<float> boxes(call, BoxForm::kIndexed);
-    ExpectNear(Tangent(call, boxes), BoxTangent(call, CurrentSimdLevel()), 4);
+    ExpectTangentsNear(Tangent(call, boxes),
+                       BoxTangent(call, CurrentSimdLevel()), 4);
     // All weights of a box on a pixel add up to about 49.
-    ExpectNear(TangentGrad(call, boxes)[0],
-               BoxTangentGrad(call, CurrentSimdLevel())[0],
-               49.0 * double(call.sizes.boxes));
+    ExpectTangentsNear(TangentGrad(call, boxes)[0],
+                       BoxTangentGrad(call, CurrentSimdLevel())[0],
+                       49.0 * double(call.sizes.boxes));
   }
 }
 
@@ -269,7 +207,7 @@ TEST(CudaBoxTangentFeatures, InfinityTouchesWhatItTouchesOnCpu) {
 
 TEST(CudaBoxTangentMemory, LackOfScratchIsSaid) {
   auto call = CallOnMaps<float, float>(2, {{3, 5}, 2, true}, 4);
-  EmulatedDevice device(ThreadOrder::kAscending);
+  TestDevice device(ThreadOrder::kAscending);
   device.out_of_memory = true;
   const DeviceBoxes<float> boxes(call, BoxForm::kIndexed);
   const auto maps = MapsOf<float>(call.maps, &call.features);

@@ -1,48 +1,22 @@
-// The CUDA kernels of the forward on codes, run by the emulation, against the
-// CPU's. Needs neither a GPU nor nvcc.
+// The CUDA kernels of the forward on codes against the CPU's, without a GPU.
 
 #include <cstdint>
-#include <cstdlib>
-#include <limits>
 #include <tuple>
 #include <vector>
 
 #include "cc/core/cpu/roi_align_cpu.h"
-#include "cc/core/cuda/launch/forward_quantized.h"
-#include "cc/core/cuda/testing/block_emulator.h"
 #include "cc/core/cuda/testing/device_call.h"
+#include "cc/core/cuda/testing/quantized_call.h"
+#include "cc/core/cuda/testing/test_device.h"
 #include "cc/core/testing/expect.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
 namespace {
 
-template <typename T, typename B>
-std::vector<T> OnGpu(const Call<T, B>& call, const DeviceBoxes<B>& boxes,
-                     float scale, int32_t zero_point,
-                     ThreadOrder order = ThreadOrder::kAscending) {
-  EmulatedDevice device(order);
-  const auto maps = MapsOf<const T>(call.maps, &call.features);
-  std::vector<T> output(call.grad_output.size(), T(77));
-  ExpectOk(cuda::ForwardQuantized<T, B>(
-      device, call.params, call.sizes, boxes.boxes(), scale, zero_point,
-      {maps.data(), static_cast<int>(maps.size())}, output.data()));
-  return output;
-}
-
-// Of either half of the codes.
-template <typename T>
-int32_t ZeroPoint(bool high) {
-  const double lowest = std::numeric_limits<T>::min();
-  const double highest = std::numeric_limits<T>::max();
-  return static_cast<int32_t>(lowest +
-                              (high ? 0.78 : 0.21) * (highest - lowest));
-}
-
 class CudaQuantized
     : public testing::TestWithParam<std::tuple<Layout, bool, int, int64_t>> {
  protected:
-  // A value that lies within rounding of a half may go to either side.
   template <typename T, typename B>
   void ExpectAllFormsAreCpu() const {
     const auto [layout, aligned, ratio, channels] = GetParam();
@@ -52,18 +26,11 @@ class CudaQuantized
       if (form == BoxForm::kDense) call = InOrderOfImages(call);
       const Call<T, B> on_cpu = AddBadIndices(form, &call);
       const int32_t zero_point = ZeroPoint<T>(aligned);
-      const std::vector<T> got =
-          OnGpu(call, DeviceBoxes<B>(call, form, aligned), 0.3f, zero_point);
+      const std::vector<T> got = CodesOnDevice(
+          call, DeviceBoxes<B>(call, form, aligned), 0.3f, zero_point);
       const std::vector<T> expected =
           ForwardQuantized(on_cpu, 0.3f, zero_point, CurrentSimdLevel());
-      int64_t others = 0;
-      for (size_t i = 0; i < got.size(); ++i) {
-        const int64_t difference = int64_t(got[i]) - int64_t(expected[i]);
-        ASSERT_LE(std::abs(difference), 1) << "at " << i;
-        others += difference != 0;
-      }
-      // All of the values may lie near a half where few weights are in use.
-      EXPECT_LE(others, int64_t(got.size() / 200 + 3));
+      ExpectCodesNear(got, expected);
     }
   }
 };
@@ -78,8 +45,9 @@ std::string ParamName(
   return NameOfParams(layout, aligned, ratio, channels);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-// Ten times as slow: what takes another path, and no more.
+#if defined(__SANITIZE_ADDRESS__) || defined(TF_ROIALIGN_TEST_DEVICE_CODE)
+// Ten times as slow: what takes another path, and no more. Device code has
+// derived_paths_test.cc.
 const auto kAligned = testing::Values(true);
 const auto kRatios = testing::Values(-1, 2);
 const auto kChannels = testing::Values(16);
@@ -118,8 +86,8 @@ void ExpectSameCodes() {
         for (const bool high : {false, true}) {
           const int32_t zero_point = ZeroPoint<T>(high);
           ExpectSameBits(
-              OnGpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), scale,
-                    zero_point, ThreadOrder::kShuffled),
+              CodesOnDevice(call, DeviceBoxes<float>(call, BoxForm::kIndexed),
+                            scale, zero_point, ThreadOrder::kShuffled),
               ForwardQuantized(call, scale, zero_point, CurrentSimdLevel()));
         }
       }
@@ -143,7 +111,7 @@ TEST(CudaCodes, HalvesAreOfValueByScale) {
     call.rows = {0, 0, -0.5f, 1, 1.5f};
     call.features[0].assign(kChannels, static_cast<int8_t>(a));
     call.features[0].resize(2 * kChannels, static_cast<int8_t>(b));
-    const std::vector<int8_t> output = OnGpu(
+    const std::vector<int8_t> output = CodesOnDevice(
         call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, zero_point);
     for (const int8_t code : output) EXPECT_EQ(code, output[0]);
     return int(output[0]);
@@ -172,8 +140,8 @@ TEST(CudaCodes, LargeBoxesAndOutputs) {
         AddBox({0, -3, -2, double(width) + 2, double(height)}, &call);
         AddBox({0, double(width) * 3, 1, -700, 1.5}, &call);
         call.grad_output.resize(call.sizes.boxes * call.bins() * 4);
-        const auto got =
-            OnGpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, 9);
+        const auto got = CodesOnDevice(
+            call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, 9);
         const auto expected =
             ForwardQuantized(call, 1.0f, 9, CurrentSimdLevel());
         for (size_t i = 0; i < got.size(); ++i) {
@@ -187,8 +155,9 @@ TEST(CudaCodes, LargeBoxesAndOutputs) {
 TEST(CudaCodes, NoBoxes) {
   const Call<uint8_t, float> call = RandomCall<uint8_t, float>(
       2, {{2, 2}, 2, true}, {1, 4, 0}, {{5, 6, 1, 1}});
-  EXPECT_TRUE(OnGpu(call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, 9)
-                  .empty());
+  EXPECT_TRUE(
+      CodesOnDevice(call, DeviceBoxes<float>(call, BoxForm::kIndexed), 1.0f, 9)
+          .empty());
 }
 
 }  // namespace

@@ -30,6 +30,16 @@ constexpr int kMinTwoSampleForwardBlocks = 8;
 constexpr int64_t kEnoughBlocks = 2048;
 // Blocks of one launch: CUDA takes 2^31 - 1.
 constexpr int64_t kMostBlocks = int64_t(1) << 30;
+// The same for the host's code to read: tests lower them, to reach with few
+// blocks what takes very many.
+struct BlockLimits {
+  int64_t enough = kEnoughBlocks;
+  int64_t most = kMostBlocks;
+};
+inline BlockLimits& block_limits() {
+  static BlockLimits limits;
+  return limits;
+}
 // Threads along the channels, at least. Unmeasured.
 constexpr int kMinLanes = 8;
 

@@ -39,7 +39,7 @@ inline int64_t TilesOf(const Problem& problem, const TileShape& shape) {
 // have to be enough blocks.
 inline int SliceGroups(int64_t tiles, int64_t slices) {
   return static_cast<int>(
-      Min(slices, Max<int64_t>(1, CeilDiv(kEnoughBlocks, tiles))));
+      Min(slices, Max<int64_t>(1, CeilDiv(block_limits().enough, tiles))));
 }
 
 template <typename Kernel, typename Device>

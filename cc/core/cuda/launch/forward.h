@@ -24,7 +24,7 @@ Status LaunchForwardNhwc(Device& device, const Problem& problem, T* output) {
   kernel.output = output;
   kernel.lanes = LanesFor(problem.channels, V, Kernel::kThreads);
   // As many rows as leave kEnoughBlocks, but bins for all groups of threads.
-  const int64_t parts = CeilDiv(kEnoughBlocks, problem.boxes);
+  const int64_t parts = CeilDiv(block_limits().enough, problem.boxes);
   const int64_t rows =
       Max(CeilDiv(problem.pooled_height(), parts),
           CeilDiv(Kernel::kThreads / kernel.lanes, problem.pooled_width()));
@@ -58,7 +58,7 @@ Status LaunchForwardNchw(Device& device, const Problem& problem, T* output) {
   const ListSizes lists =
       ListSizesFor(problem, kBinsInHand, kBinsInHand, kMaxListTaps / 2);
   const int64_t slices = Min(CeilDiv(problem.channels, kLeastBlockChannels),
-                             CeilDiv(kEnoughBlocks, problem.boxes));
+                             CeilDiv(block_limits().enough, problem.boxes));
   kernel.block_channels =
       RoundUp(CeilDiv(problem.channels, slices), Kernel::kTogether);
   kernel.column_sums = Kernel::kMaxColumnSums;

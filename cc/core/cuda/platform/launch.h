@@ -29,10 +29,10 @@ class CudaDevice {
 
   template <typename Kernel>
   Status Launch(Kernel kernel, int64_t blocks, int shared_bytes) {
-    for (int64_t first = 0; first < blocks; first += kMostBlocks) {
+    const int64_t most = block_limits().most;
+    for (int64_t first = 0; first < blocks; first += most) {
       kernel.first_unit = first;
-      const int64_t count =
-          blocks - first < kMostBlocks ? blocks - first : kMostBlocks;
+      const int64_t count = blocks - first < most ? blocks - first : most;
       RunKernel<<<static_cast<unsigned>(count), Kernel::kThreads, shared_bytes,
                   static_cast<cudaStream_t>(context_.stream)>>>(kernel);
       const cudaError_t error = cudaGetLastError();

@@ -11,6 +11,7 @@
 
 #include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
+#include "cc/core/call/level_rule.h"
 #include "cc/core/testing/cpu_call.h"
 
 namespace tf_roialign {
@@ -121,6 +122,13 @@ class DeviceBoxes {
   // The number is read where the kernels run.
   void SetCountOnDevice(const int32_t* count) {
     boxes_.count_on_device = count;
+  }
+
+  // Maps are chosen by it.
+  void SetLevelRule(const LevelRule* rule) {
+    boxes_.map_indices = nullptr;
+    boxes_.map_indices_are_64_bit = false;
+    boxes_.level_rule = rule;
   }
 
   const Boxes<B>& boxes() const { return boxes_; }

@@ -188,11 +188,12 @@ TF_ROIALIGN_DEVICE void StoreShared(const Sums<W, V>& sums, W* to) {
   if constexpr (std::is_same_v<W, float> && V == 4) {
     *reinterpret_cast<float4*>(to) =
         make_float4(sums.e[0], sums.e[1], sums.e[2], sums.e[3]);
-    return;
-  }
+  } else
 #endif
-  TF_ROIALIGN_UNROLL
-  for (int i = 0; i < V; ++i) to[i] = sums.e[i];
+  {
+    TF_ROIALIGN_UNROLL
+    for (int i = 0; i < V; ++i) to[i] = sums.e[i];
+  }
 }
 
 template <int V, typename W>
@@ -201,12 +202,14 @@ TF_ROIALIGN_DEVICE Sums<W, V> LoadShared(const W* from) {
   if constexpr (std::is_same_v<W, float> && V == 4) {
     const float4 v = *reinterpret_cast<const float4*>(from);
     return {{v.x, v.y, v.z, v.w}};
-  }
+  } else
 #endif
-  Sums<W, V> sums;
-  TF_ROIALIGN_UNROLL
-  for (int i = 0; i < V; ++i) sums.e[i] = from[i];
-  return sums;
+  {
+    Sums<W, V> sums;
+    TF_ROIALIGN_UNROLL
+    for (int i = 0; i < V; ++i) sums.e[i] = from[i];
+    return sums;
+  }
 }
 
 }  // namespace cuda

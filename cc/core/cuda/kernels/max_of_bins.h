@@ -1,7 +1,5 @@
 // Mode "max": the largest sample of each bin, and what a task wants of it. A
-// block has one row of bins of one box; each thread finds the largest samples
-// of V channels of one bin at a time. The threads of a warp lie along the
-// channels, or along the bins where those are neighbours in memory.
+// block has one row of bins of one box (bin_row.h).
 
 #ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_MAX_OF_BINS_H_
 #define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_MAX_OF_BINS_H_
@@ -9,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "cc/core/cuda/kernels/bin_row.h"
 #include "cc/core/cuda/kernels/box_sums.h"
 #include "cc/core/cuda/kernels/problem.h"
 #include "cc/core/cuda/kernels/sample_list.h"
@@ -194,13 +193,14 @@ struct MaxOfBins {
     typename Task::State state;
     for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
       const int bins = Min(kBinsInHand, problem.pooled_width() - q);
-      const Row row = {k, p, q, bins};
+      const BinRow row = {k, p, q, bins};
       if (*image >= 0) {
         PoolRow(box, row, *image, &y, &x, &state);
       } else {
-        const int64_t items = Items(bins);
+        const int64_t items = ItemsOfRow<V>(problem, row);
         for (int64_t item = ThreadIndex(); item < items; item += kThreads) {
-          task.template TakeNoMeaning<V>(PlaceOf(row, ItemAt(row, item)));
+          task.template TakeNoMeaning<V>(
+              PlaceOf(row, ItemOfRow<V>(problem, row, item)));
         }
       }
     }
@@ -208,57 +208,27 @@ struct MaxOfBins {
   }
 
  private:
-  // Bins [q, q + bins) of row p.
-  struct Row {
-    int64_t k;
-    int p;
-    int q;
-    int bins;
-  };
-  // V channels of bin q + i.
-  struct Item {
-    int i;
-    int c;
-  };
   struct Largest {
     W value[V];
     Kept kept[V];
     bool any = false;
   };
 
-  TF_ROIALIGN_DEVICE bool channels_last() const {
-    return V > 1 || problem.data_format == Layout::kNHWC;
-  }
-  TF_ROIALIGN_DEVICE int64_t Items(int bins) const {
-    return int64_t(bins) * (problem.channels / V);
-  }
-  TF_ROIALIGN_DEVICE Item ItemAt(const Row& row, int64_t item) const {
-    const int inner = channels_last() ? problem.channels / V : row.bins;
-    const int outer = static_cast<int>(item / inner);
-    const int rest = static_cast<int>(item - int64_t(outer) * inner);
-    if (channels_last()) return {outer, rest * V};
-    return {rest, outer};
-  }
-  TF_ROIALIGN_DEVICE PooledPlace PlaceOf(const Row& row,
-                                         const Item& item) const {
-    const int64_t bin =
-        int64_t(row.p) * problem.pooled_width() + row.q + item.i;
-    if (channels_last()) {
-      return {(row.k * problem.bins() + bin) * problem.channels + item.c, 1};
-    }
-    return {(row.k * problem.channels + item.c) * problem.bins() + bin,
-            problem.bins()};
+  TF_ROIALIGN_DEVICE PooledPlace PlaceOf(const BinRow& row,
+                                         const RowItem& item) const {
+    return {PooledOffset<V>(problem, row, item),
+            ChannelsLast<V>(problem) ? 1 : problem.bins()};
   }
 
   // The next samples of y, and of x, each bin's by a thread of its own. Returns
   // whether this thread's bin has more.
-  TF_ROIALIGN_DEVICE bool FillY(const BoxOnMap& box, const Row& row,
+  TF_ROIALIGN_DEVICE bool FillY(const BoxOnMap& box, const BinRow& row,
                                 SampleList<W>* y) const {
     if (ThreadIndex() != kThreads - 1) return false;
     return problem.boxes_are_double ? y->Fill(box.AxisY<double>(), row.p, 0)
                                     : y->Fill(box.AxisY<float>(), row.p, 0);
   }
-  TF_ROIALIGN_DEVICE bool FillX(const BoxOnMap& box, const Row& row,
+  TF_ROIALIGN_DEVICE bool FillX(const BoxOnMap& box, const BinRow& row,
                                 SampleList<W>* x) const {
     const int i = ThreadIndex();
     if (i >= row.bins) return false;
@@ -266,7 +236,7 @@ struct MaxOfBins {
                                     : x->Fill(box.AxisX<float>(), row.q + i, i);
   }
 
-  TF_ROIALIGN_DEVICE void PoolRow(const BoxOnMap& box, const Row& row,
+  TF_ROIALIGN_DEVICE void PoolRow(const BoxOnMap& box, const BinRow& row,
                                   int64_t image, SampleList<W>* y,
                                   SampleList<W>* x,
                                   typename Task::State* state) const {
@@ -275,10 +245,11 @@ struct MaxOfBins {
     if (ThreadIndex() == kThreads - 1) y->Restart(0);
     const bool more_y = FillY(box, row, y), more_x = FillX(box, row, x);
     const bool all_in_hand = !SyncThreadsOr(more_y || more_x);
-    const int64_t items = Items(row.bins);
+    const int64_t items = ItemsOfRow<V>(problem, row);
     for (int64_t first = 0; first < items; first += kThreads) {
       const bool mine = first + ThreadIndex() < items;
-      const Item item = ItemAt(row, mine ? first + ThreadIndex() : 0);
+      const RowItem item =
+          ItemOfRow<V>(problem, row, mine ? first + ThreadIndex() : 0);
       Largest largest;
       TF_ROIALIGN_UNROLL
       for (int v = 0; v < V; ++v) largest.value[v] = W(0);
@@ -295,8 +266,8 @@ struct MaxOfBins {
 
   // For bins with more samples than the lists hold: one row of samples after
   // the other, so that they come in their order.
-  TF_ROIALIGN_DEVICE void LookInPieces(const BoxOnMap& box, const Row& row,
-                                       int64_t image, const Item& item,
+  TF_ROIALIGN_DEVICE void LookInPieces(const BoxOnMap& box, const BinRow& row,
+                                       int64_t image, const RowItem& item,
                                        bool mine, SampleList<W>* y,
                                        SampleList<W>* x,
                                        Largest* largest) const {
@@ -318,16 +289,14 @@ struct MaxOfBins {
 
   // At samples [y_begin, y_end) of y in hand, and all of x in hand.
   TF_ROIALIGN_DEVICE void Look(const BoxOnMap& box, int64_t image,
-                               const Item& item, const SampleList<W>& y,
+                               const RowItem& item, const SampleList<W>& y,
                                int y_begin, int y_end, const SampleList<W>& x,
                                Largest* largest) const {
     const DeviceMap& map = box.map();
-    const int64_t pixel = channels_last() ? problem.channels : 1;
+    const int64_t pixel = ChannelsLast<V>(problem) ? problem.channels : 1;
     const int64_t row_stride = map.width * pixel;
     const T* const in =
-        map.As<const T>() +
-        (channels_last() ? image * map.pixels() * problem.channels + item.c
-                         : (image * problem.channels + item.c) * map.pixels());
+        map.As<const T>() + ImageOffset<V>(problem, map, image, item.c);
     const int count = x.count(item.i);
     for (int i = y_begin; i < y_end; ++i) {
       const AxisSample<W, int> in_y = y.sample(0, i);

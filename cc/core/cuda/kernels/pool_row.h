@@ -1,13 +1,12 @@
 // What is summed over the taps of a bin without a kernel made for a layout. A
-// block has one row of bins of one box; each thread sums V channels of one bin
-// at a time. The threads of a warp lie along the channels, or along the bins
-// where those are neighbours in memory.
+// block has one row of bins of one box (bin_row.h).
 
 #ifndef TF_ROIALIGN_CC_CORE_CUDA_KERNELS_POOL_ROW_H_
 #define TF_ROIALIGN_CC_CORE_CUDA_KERNELS_POOL_ROW_H_
 
 #include <cstdint>
 
+#include "cc/core/cuda/kernels/bin_row.h"
 #include "cc/core/cuda/kernels/problem.h"
 #include "cc/core/cuda/kernels/tap_lists.h"
 #include "cc/core/cuda/kernels/vectors.h"
@@ -25,8 +24,9 @@ namespace cuda {
 //   OfBox            What one box has of its own; Begin(box, k) makes it.
 //   kChangesTaps     Whether Change(of_box, is_y, &tap) is done to the taps of
 //                    both axes once they are made.
-//   Sum<V>           Add(y tap, x tap, pixel) for each tap; StoreTo(of_box,
-//   to). NoMeaning<V>()   What a box without meaning gets.
+//   Sum<V>           Add(y tap, x tap, pixel) for each tap, then
+//                    StoreTo(of_box, to).
+//   NoMeaning<V>()   What a box without meaning gets.
 template <typename T, int V, typename Task>
 struct PoolRow {
   using Tap = typename Task::AnyTap;
@@ -57,32 +57,21 @@ struct PoolRow {
     if (ThreadIndex() == 0) *image = box.MeaningfulImage();
     SyncThreads();
     for (int q = 0; q < problem.pooled_width(); q += kBinsInHand) {
-      const Row row = {k, p, q, Min(kBinsInHand, problem.pooled_width() - q)};
+      const BinRow row = {k, p, q,
+                          Min(kBinsInHand, problem.pooled_width() - q)};
       if (*image >= 0) {
         Pool(box, row, *image, &taps);
       } else {
-        const int64_t items = Items(row);
+        const int64_t items = ItemsOfRow<V>(problem, row);
         for (int64_t item = ThreadIndex(); item < items; item += kThreads) {
           StoreStreaming(task.template NoMeaning<V>(),
-                         OutputOf(row, ItemAt(row, item)));
+                         OutputOf(row, ItemOfRow<V>(problem, row, item)));
         }
       }
     }
   }
 
  private:
-  // Bins [q, q + bins) of row p of box k.
-  struct Row {
-    int64_t k;
-    int p;
-    int q;
-    int bins;
-  };
-  // V channels of bin q + i.
-  struct Item {
-    int i;
-    int c;
-  };
   // Taps [y, y_to) and [x, x_to) of all of a row are in hand.
   struct Piece {
     int y;
@@ -91,39 +80,22 @@ struct PoolRow {
     int x_to;
   };
 
-  TF_ROIALIGN_DEVICE bool channels_last() const {
-    return V > 1 || problem.data_format == Layout::kNHWC;
-  }
-  TF_ROIALIGN_DEVICE int64_t Items(const Row& row) const {
-    return int64_t(row.bins) * (problem.channels / V);
-  }
-  TF_ROIALIGN_DEVICE Item ItemAt(const Row& row, int64_t item) const {
-    const int inner = channels_last() ? problem.channels / V : row.bins;
-    const int outer = static_cast<int>(item / inner);
-    const int rest = static_cast<int>(item - int64_t(outer) * inner);
-    if (channels_last()) return {outer, rest * V};
-    return {rest, outer};
-  }
-  TF_ROIALIGN_DEVICE T* OutputOf(const Row& row, const Item& item) const {
-    const int64_t bin =
-        int64_t(row.p) * problem.pooled_width() + row.q + item.i;
-    return output +
-           (channels_last()
-                ? (row.k * problem.bins() + bin) * problem.channels + item.c
-                : (row.k * problem.channels + item.c) * problem.bins() + bin);
+  TF_ROIALIGN_DEVICE T* OutputOf(const BinRow& row, const RowItem& item) const {
+    return output + PooledOffset<V>(problem, row, item);
   }
 
-  TF_ROIALIGN_DEVICE void Pool(const BoxOnMap& box, const Row& row,
+  TF_ROIALIGN_DEVICE void Pool(const BoxOnMap& box, const BinRow& row,
                                int64_t image, Taps* taps) const {
     const typename Task::OfBox of_box = task.Begin(box, row.k);
     taps->Count(box, row.p, 1, row.q, row.bins, kThreads);
     const Piece all = {0, taps->y.begin(1), 0, taps->x.begin(row.bins)};
     const bool fits = all.y_to <= y_capacity && all.x_to <= x_capacity;
     if (fits) Make(box, row, of_box, all, taps);
-    const int64_t items = Items(row);
+    const int64_t items = ItemsOfRow<V>(problem, row);
     for (int64_t first = 0; first < items; first += kThreads) {
       const bool mine = first + ThreadIndex() < items;
-      const Item item = ItemAt(row, mine ? first + ThreadIndex() : 0);
+      const RowItem item =
+          ItemOfRow<V>(problem, row, mine ? first + ThreadIndex() : 0);
       typename Task::template Sum<V> sum;
       if (fits) {
         if (mine) AddTaps(*taps, box, image, item, all, &sum);
@@ -145,7 +117,7 @@ struct PoolRow {
   }
 
   // Ends with a barrier.
-  TF_ROIALIGN_DEVICE void Make(const BoxOnMap& box, const Row& row,
+  TF_ROIALIGN_DEVICE void Make(const BoxOnMap& box, const BinRow& row,
                                const typename Task::OfBox& of_box,
                                const Piece& piece, Taps* taps) const {
     taps->Make(box, row.p, 1, row.q, row.bins, piece.y, piece.y_to, piece.x,
@@ -163,16 +135,14 @@ struct PoolRow {
 
   // Adds the taps in hand of the item's bin, in their order.
   TF_ROIALIGN_DEVICE void AddTaps(const Taps& taps, const BoxOnMap& box,
-                                  int64_t image, const Item& item,
+                                  int64_t image, const RowItem& item,
                                   const Piece& piece,
                                   typename Task::template Sum<V>* sum) const {
     const DeviceMap& map = box.map();
-    const int64_t stride = channels_last() ? problem.channels : 1;
+    const int64_t stride = ChannelsLast<V>(problem) ? problem.channels : 1;
     const int64_t row_stride = map.width * stride;
     const T* const in =
-        map.As<const T>() +
-        (channels_last() ? image * map.pixels() * problem.channels + item.c
-                         : (image * problem.channels + item.c) * map.pixels());
+        map.As<const T>() + ImageOffset<V>(problem, map, image, item.c);
     const int begin = Max(piece.x, taps.x.begin(item.i)) - piece.x;
     const int end = Min(piece.x_to, taps.x.begin(item.i + 1)) - piece.x;
     for (int i = 0; i < piece.y_to - piece.y; ++i) {

@@ -244,6 +244,26 @@ def test_separate_indices_whose_number_only_the_run_knows():
 
 
 @pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("result", ["output", "by_features", "by_boxes"])
+def test_a_program_may_end_with_the_op(result, form):
+    """With nothing behind it XLA once read the op's configuration as its own."""
+    problem = cases.Problem(np.random.default_rng(4), form=form)
+
+    def run(features, boxes, box_indices, upstream, _):
+        indices = {} if box_indices is None else {"box_indices": box_indices}
+        with tf.GradientTape() as tape:
+            tape.watch((features, boxes))
+            output = problem.run(features, boxes=boxes, **indices)
+        if result == "output":
+            return output
+        of = features if result == "by_features" else tf.nest.flatten(boxes, True)[0]
+        return tape.gradient(output, of, upstream)
+
+    inputs = inputs_of(problem)
+    np.testing.assert_array_equal(tf.function(run, jit_compile=True)(*inputs), run(*inputs))
+
+
+@pytest.mark.parametrize("form", cases.FORMS)
 @pytest.mark.parametrize("data_format", cases.LAYOUTS)
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "qint8", "quint8", "qint32"])
 def test_codes_are_those_outside_xla(dtype, data_format, form):

@@ -207,7 +207,7 @@ TEST_P(GpuOps, BecomeCalls) {
   EXPECT_EQ(call.custom_call_target(), info.name);
   EXPECT_EQ(Operands(call), operands);
   const int outputs = info.OutputIsList() ? map_count : 1;
-  EXPECT_EQ(call.shape().tuple_shapes_size(), outputs > 1 ? outputs : 0);
+  EXPECT_EQ(call.shape().tuple_shapes_size(), outputs);
   ExpectHas(call.backend_config(), "output_size = array<i64: 3, 2>");
   if (maps == Maps::kMany) {
     ExpectHas(call.backend_config(), "map_count = 2 : i64");
@@ -234,7 +234,7 @@ TEST_F(GpuCompilation, OfCodes) {
                                     .Input(Const<int32_t>({7}, {})))));
   EXPECT_EQ(call.custom_call_target(), "TfRoialign>QuantizedRoiAlign");
   EXPECT_EQ(Operands(call), 3);
-  EXPECT_EQ(call.shape().element_type(), xla::S8);
+  EXPECT_EQ(call.shape().tuple_shapes(0).element_type(), xla::S8);
   // The bits of 0.5 and 7 as doubles.
   ExpectHas(call.backend_config(), "scale = array<i64: 4602678819172646912>");
   ExpectHas(call.backend_config(),

@@ -149,16 +149,18 @@ class RoiAlignXlaOpBase : public tensorflow::XlaOpKernel {
       of_outputs.push_back(
           RowMajor(type, signature.OutputShape(info_, params_, m)));
     }
-    const bool is_tuple = outputs > 1;
+    // A tuple of one too: XLA takes the configuration of what a computation
+    // ends with for its own JSON when it concatenates, up to TensorFlow 2.18,
+    // and aborts the process at ours. An element of a tuple has none.
     const xla::XlaOp result = xla::CustomCallWithLayout(
         context->builder(), info_.name, operands,
-        is_tuple ? xla::ShapeUtil::MakeTupleShape(of_outputs) : of_outputs[0],
-        shapes, attributes.text(), /*has_side_effect=*/false,
+        xla::ShapeUtil::MakeTupleShape(of_outputs), shapes, attributes.text(),
+        /*has_side_effect=*/false,
         /*output_operand_aliasing=*/{}, /*literal=*/nullptr,
         xla::CustomCallSchedule::SCHEDULE_NONE,
         xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
     for (int m = 0; m < outputs; ++m) {
-      xla::XlaOp output = is_tuple ? xla::GetTupleElement(result, m) : result;
+      xla::XlaOp output = xla::GetTupleElement(result, m);
       if (count && info_.output != Output::kFeatures) {  // a row for each box
         output = xla::SetDimensionSize(output, *count, 0);
       }

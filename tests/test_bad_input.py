@@ -686,6 +686,22 @@ def test_output_too_large_to_count():
             tf_roialign.roi_align(F, boxes(1000, 5), size, sampling_ratio=1)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "data_format"), [((0, 2**40, 2**40, 3), "NHWC"), ((1, 0, 2**40, 2**40), "NCHW")]
+)
+@pytest.mark.parametrize("count", [0, 3])
+def test_empty_features_of_uncountable_size(shape, data_format, count, jit):
+    """TensorFlow makes them; the product of their height and width overflows."""
+    arguments = tf.zeros(shape), tf.zeros([count, 5])
+
+    def run(features, table):
+        return tf_roialign.roi_align(features, table, 2, data_format=data_format)
+
+    with pytest.raises(ERRORS, match="`features` must have less than 2\\^60 elements"):
+        tf.function(run, jit_compile=True)(*arguments) if jit else run(*arguments)
+
+
 def test_bad_gradients_leave_the_library_usable():
     """After each kind of failure a right call still gives the right result."""
     expected = tf_roialign.roi_align(F, boxes(2, 5), 2).numpy()

@@ -51,6 +51,21 @@ void LearnBoxesPerImage(int64_t batch, int64_t boxes_per_image,
       Product(signature->sizes.batch, signature->boxes_per_image);
 }
 
+// No product of sizes, and no offset in bytes, overflows for less. An empty
+// tensor has sizes too, and TensorFlow makes one of [0, 2^40, 2^40, 3].
+bool HasTooManyElements(const Shape& shape) {
+  constexpr int64_t kTooMany = int64_t{1} << 60;
+  int64_t elements = 1;
+  for (int i = 0; i < shape.rank; ++i) {
+    if (shape.dims[i] <= 0) continue;
+    if (__builtin_mul_overflow(elements, shape.dims[i], &elements) ||
+        elements >= kTooMany) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // "`features`", or an entry of the list that it is.
 std::string NameOfMap(const OpInfo& info, int map) {
   return info.maps == Maps::kOne ? "`features`"
@@ -67,6 +82,12 @@ Status CheckFeatures(const OpInfo& info, const Params& params,
     return Status::InvalidArgument(
         NameOfMap(info, map) + " must have shape " +
         (axes.nhwc ? "[N, H, W, C]" : "[N, C, H, W]") + ", got " +
+        features.ToString());
+  }
+  if (HasTooManyElements(features)) {
+    return Status::InvalidArgument(
+        NameOfMap(info, map) +
+        " must have less than 2^60 elements, sizes of 0 counted as 1, got " +
         features.ToString());
   }
   Sizes& sizes = signature->sizes;
@@ -359,6 +380,13 @@ Status CheckShapes(const OpInfo& info, const Params& params,
   if (info.Has(Input::kDirection)) {
     TF_ROIALIGN_RETURN_IF_ERROR(
         CheckDirection(boxes, shapes[Input::kDirection]));
+  }
+  const Shape pooled = signature->Pooled(params);
+  if (pooled.rank != kUnknown && HasTooManyElements(pooled)) {
+    return Status::InvalidArgument(
+        "`output_size` must give less than 2^60 elements, sizes of 0 counted "
+        "as 1, got " +
+        pooled.ToString());
   }
   for (const Input input : {Input::kScale, Input::kZeroPoint}) {
     if (info.Has(input)) {

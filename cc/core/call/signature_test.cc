@@ -63,6 +63,28 @@ TEST(Inputs, OutputShapeOfWhatIsPartlyUnknown) {
   EXPECT_EQ(Output(unknown, {4, 5}, {0}), "[4, 7, 3, ?]");
 }
 
+// Also where there is no element, for sizes are multiplied all the same.
+TEST(Inputs, HaveSizesWhoseProductCanBeCounted) {
+  constexpr int64_t kHuge = int64_t{1} << 40;
+  const std::string rule =
+      " must have less than 2^60 elements, sizes of 0 counted as 1, got ";
+  ExpectInvalidArgument(
+      Check({0, kHuge, kHuge, 3}, {0, 5}, {0}),
+      "`features`" + rule + "[0, 1099511627776, 1099511627776, 3]");
+  ExpectInvalidArgument(
+      Check({1, 0, kHuge, kHuge}, {3, 5}, {0}, Layout::kNCHW),
+      "`features`" + rule + "[1, 0, 1099511627776, 1099511627776]");
+  ExpectInvalidArgument(Check({-1, 1 << 30, 1 << 30, 0}, {0, 5}, {0}),
+                        "`features`" + rule + "[?, 1073741824, 1073741824, 0]");
+  EXPECT_EQ(Output({0, 1 << 30, 1 << 29, 0}, {0, 5}, {0}), "[0, 7, 3, 0]");
+  EXPECT_EQ(Output({0, 1, 1, (int64_t{1} << 60) / 21}, {0, 5}, {0}),
+            "[0, 7, 3, 54901024028897475]");
+  ExpectInvalidArgument(
+      Check({0, 1, 1, int64_t{1} << 59}, {0, 5}, {0}),
+      "`output_size` must give less than 2^60 elements, sizes of 0 counted as "
+      "1, got [0, 7, 7, 576460752303423488]");
+}
+
 TEST(Inputs, NamesTheRuleAndWhatCame) {
   const Shape map = {2, 8, 9, 16};
   ExpectInvalidArgument(Check({2, 3}, {5, 5}, {0}),

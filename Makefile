@@ -10,6 +10,7 @@ BENCHMARK_ARGS ?=
 DETECTOR_ARGS ?=
 TENSORFLOWS ?=
 BAZEL_TEST_ARGS ?=
+MUTATIONS ?=
 COUNT_ARGS ?=
 # nvcc has a code generator for architectures before 100 and another for those from there on.
 DEVICE_TEST_ARCHITECTURES ?= 90,120
@@ -17,8 +18,8 @@ DEVICE_TEST_ARCHITECTURES ?= 90,120
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton test test-python test-cc test-device count-device test-triton asan \
-  ubsan aarch64 lint format \
+  compare-detectors triton test test-python test-cc test-device count-device test-triton mutations \
+  asan ubsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -96,6 +97,10 @@ test-python: .venv/.dev-done build
 
 test-cc: .venv/.dev-done
 	$(BAZELISK) test //...
+
+# Plants each fault of tests/mutations in a copy of the tree, and shows that a test fails.
+mutations: .venv/.dev-done build
+	$(PYTHON) tools/mutate.py $(MUTATIONS)
 
 # Tests that test-device runs too: it checks the same of the device code, and more. Under a sanitizer
 # their emulation of a GPU takes over ten minutes, and in another processor's emulator longer.

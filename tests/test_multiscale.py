@@ -357,6 +357,7 @@ BOX = np.zeros((1, 5), np.float32)
         ({"spatial_scales": [1, 0]}, ValueError, r"`spatial_scales\[1\]` must be finite and gre"),
         ({"levels": [2]}, tf.errors.InvalidArgumentError, r"`levels\[0\]`, .* in \[0, 2\), got 2"),
         ({"levels": [-1]}, tf.errors.InvalidArgumentError, r"in \[0, 2\), got -1"),
+        ({"levels": [np.array([2**32])]}, tf.errors.InvalidArgumentError, r"got 4294967296"),
         ({"levels": [0, 1]}, tf.errors.InvalidArgumentError, r"`levels` must have shape \[1\]"),
         ({"levels": [0.5]}, TypeError, r"`levels` must be int32 or int64, got float32"),
         ({"canonical_scale": 0}, ValueError, r"`canonical_scale` must be finite and greater"),

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tf_roialign
+from tf_roialign.library import level_rule
 
 WHY_SKIPPED = "the `onnx` extra is not installed: `make setup-onnx` installs it"
 onnx = pytest.importorskip("onnx", reason=WHY_SKIPPED)
@@ -66,6 +67,38 @@ def test_pyramid(form, data_format, aligned, ratio, given_levels):
 
     got = run(pool, specs, inputs)
     np.testing.assert_allclose(got, pool(*inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_levels_at_their_bounds():
+    """A box whose area is the bound itself, to the last bit, and one below it."""
+    scales = [1 / 4, 1 / 8, 1 / 16]
+    _, bounds = level_rule(40.0, 3, [(scale, scale) for scale in scales], False)
+    sides = [
+        side
+        for area in np.array([area for area, _ in bounds], np.float32)
+        for side in (np.nextafter(area, np.float32(0)), area)
+    ]
+    boxes = np.array([[0, 0, side, 1] for side in sides], np.float32)
+    maps = [tf.fill([1, 2, 900, 1], float(i)) for i in range(3)]
+
+    def pool(*tensors):
+        *maps, boxes, indices = tensors
+        return tf_roialign.multiscale_roi_align(
+            maps,
+            boxes,
+            1,
+            scales,
+            1,
+            box_indices=indices,
+            canonical_scale=40,
+            canonical_level=3,
+        )
+
+    inputs = [*maps, tf.constant(boxes), tf.zeros([len(boxes)], tf.int32)]
+    specs = [tf.TensorSpec([None, None, None, 1], tf.float32, f"p{i}") for i in range(3)]
+    specs += [tf.TensorSpec([None, 4], tf.float32, "b"), tf.TensorSpec([None], tf.int32, "i")]
+    assert pool(*inputs).numpy().ravel().tolist() == [0, 1, 1, 2]
+    assert run(pool, specs, inputs).ravel().tolist() == [0, 1, 1, 2]
 
 
 def test_mode_max_is_refused(caplog):

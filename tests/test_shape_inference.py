@@ -249,3 +249,18 @@ def test_gradients_have_the_shapes_of_what_they_are_gradients_of():
         of_features, of_boxes = concrete.structured_outputs
         assert of_features.shape.as_list() == features
         assert of_boxes.shape.as_list() == boxes
+
+
+def test_gradients_to_many_maps_have_the_shape_of_each():
+    @tf.function
+    def gradients(features, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            output = tf_roialign.multiscale_roi_align(features, boxes, 2, [1 / 4, 1 / 8])
+        return tape.gradient(output, features)
+
+    shapes = [[2, 8, 9, 3], [2, 4, None, 3]]
+    concrete = gradients.get_concrete_function(
+        [tf.TensorSpec(shape) for shape in shapes], tf.TensorSpec([None, 5])
+    )
+    assert [each.shape.as_list() for each in concrete.structured_outputs] == shapes

@@ -97,6 +97,23 @@ TEST(Handler, SaysWhichAttributeIsNotThere) {
       << text;
 }
 
+TEST(Handler, SaysWhichAttributeIsTooShort) {
+  Frame frame(ParamsOf(Maps::kMany));
+  frame.Attribute("map_count", int64_t{2});
+  frame.Operand(kFeatures, XLA_FFI_DataType_F32, {2, 9, 13, 5});
+  frame.Operand(kFeatures, XLA_FFI_DataType_F32, {2, 4, 6, 5});
+  frame.Operand(kBoxes, XLA_FFI_DataType_F32, {20, 5});
+  frame.Operand(kIndices, XLA_FFI_DataType_S32, {0});
+  frame.Operand(kIndices, XLA_FFI_DataType_S32, {0});
+  frame.Result(kOutput, XLA_FFI_DataType_F32, {20, 3, 2, 5});
+  frame.Attribute("spatial_scales", Bits({1, 0.5, 0.25}));
+  HandledCall call;
+  const std::string text =
+      frame.Read(InfoOf(Op::kForward, Maps::kMany), /*on_host=*/false, &call);
+  EXPECT_NE(text.find("lacks the attribute spatial_scales"), std::string::npos)
+      << text;
+}
+
 TEST(Handler, TakesScalesOfMapsFromAttributes) {
   Frame frame(ParamsOf(Maps::kMany));
   frame.Attribute("map_count", int64_t{2});

@@ -146,6 +146,26 @@ TEST(GradOutput, HasTheOutputsShape) {
   ExpectInvalidArgument(
       check({3, 7, 7}),
       "`grad_output` must have shape [3, 7, 7, 16], got [3, 7, 7]");
+  for (const Shape& bad :
+       {Shape{3, 6, 7, 16}, Shape{3, 7, 8, 16}, Shape{3, 7, 7, 15}}) {
+    ExpectInvalidArgument(
+        check(bad),
+        "`grad_output` must have shape [3, 7, 7, 16], got " + bad.ToString());
+  }
+}
+
+TEST(GradOutput, OfDenseBoxesHasTheirNumbers) {
+  const auto check = [](const Shape& grad_output) {
+    Signature signature;
+    return CheckWithGradOutput({2, 8, 9, 16}, {2, 6, 4}, {0}, grad_output,
+                               &signature);
+  };
+  ExpectOk(check({2, 6, 7, 7, 16}));
+  for (const Shape& bad : {Shape{3, 6, 7, 7, 16}, Shape{2, 5, 7, 7, 16}}) {
+    ExpectInvalidArgument(
+        check(bad), "`grad_output` must have shape [2, 6, 7, 7, 16], got " +
+                        bad.ToString());
+  }
 }
 
 TEST(GradOutput, TellsTheNumberOfBoxes) {
@@ -240,6 +260,21 @@ TEST(OutputShape, IsThatOfWhatTheOpMakes) {
             "[5, 4]");
 }
 
+TEST(OutputShape, OfAGradientToMapsIsEachMaps) {
+  const OpInfo info = InfoOf(Op::kMaxFeatureGrad, Maps::kMany);
+  const Params params = Pool(7, 3);
+  InputShapes shapes;
+  shapes.set_map_count(2);
+  shapes.features(0) = {2, 8, 9, 16};
+  shapes.features(1) = {2, 4, 5, 16};
+  shapes[Input::kBoxes] = {5, 4};
+  shapes[Input::kBoxIndices] = {5};
+  Signature signature;
+  ExpectOk(CheckShapes(info, params, shapes, &signature));
+  EXPECT_EQ(signature.OutputShape(info, params, 0).ToString(), "[2, 8, 9, 16]");
+  EXPECT_EQ(signature.OutputShape(info, params, 1).ToString(), "[2, 4, 5, 16]");
+}
+
 TEST(BoxRows, ColumnsFollowFromTheIndices) {
   const auto rows = [](const Shape& indices) {
     Signature signature;
@@ -253,16 +288,21 @@ TEST(BoxRows, ColumnsFollowFromTheIndices) {
 
 TEST(FeaturesShape, HoldsFourSizes) {
   Shape shape;
-  const int64_t good[] = {1, 2, 3, 4}, bad[] = {1, -2, 3, 4};
+  const int64_t good[] = {1, 2, 3, 4};
   ExpectOk(ReadFeaturesShape({4}, good, &shape));
   EXPECT_EQ(shape.ToString(), "[1, 2, 3, 4]");
   ExpectInvalidArgument(ReadFeaturesShape({3}, good, &shape),
                         "`features_shape` must have shape [4], got [3]");
   ExpectInvalidArgument(ReadFeaturesShape({2, 2}, good, &shape),
                         "`features_shape` must have shape [4], got [2, 2]");
-  ExpectInvalidArgument(
-      ReadFeaturesShape({4}, bad, &shape),
-      "`features_shape` must hold 4 non-negative sizes, got [1, -2, 3, 4]");
+  for (int i = 0; i < 4; ++i) {
+    int64_t bad[] = {1, 2, 3, 4};
+    bad[i] = -1;
+    const std::string got = Shape({bad[0], bad[1], bad[2], bad[3]}).ToString();
+    ExpectInvalidArgument(
+        ReadFeaturesShape({4}, bad, &shape),
+        "`features_shape` must hold 4 non-negative sizes, got " + got);
+  }
 }
 
 // The shape of the input itself, before its value is known.

@@ -242,6 +242,28 @@ TEST(Max, ANumberOfSamplesThatTakesMoreThanAByte) {
   EXPECT_NEAR(forward, backward, 1e-5);
 }
 
+// The largest sample is the last, whose number a byte has, or does not.
+TEST(Max, TheLastOfAsManySamplesAsAByteHasNumbers) {
+  Params params = MaxParams(-1, false);
+  params.output_size = {1, 1};
+  for (const int64_t samples : {256, 257}) {
+    Call<float, float> call =
+        RandomCall<float, float>(3, params, {1, 3, 1}, {{300, 4, 1, 1}});
+    call.rows = {0, 1, 0, 2, float(samples)};
+    for (size_t i = 0; i < call.features[0].size(); ++i) {
+      call.features[0][i] = float(i / 12);  // that is y
+    }
+    const auto grad = MaxFeatureGrad(call, CurrentSimdLevel())[0];
+    for (int64_t c = 0; c < 3; ++c) {
+      for (int64_t y : {samples - 1, samples}) {
+        EXPECT_NEAR(grad[(y * 4 + 1) * 3 + c] + grad[(y * 4 + 2) * 3 + c],
+                    call.grad_output[c] / 2, 1e-6)
+            << samples << " samples";
+      }
+    }
+  }
+}
+
 TEST(Max, ANaNIsTheLargest) {
   auto call = MaxCall<float, float>(MaxParams(2, false), 40);
   for (auto& map : call.features) {

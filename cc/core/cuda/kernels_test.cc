@@ -416,6 +416,23 @@ TEST(CudaLimits, AreSaid) {
   EXPECT_EQ(forward(maps[0]).text(),
             "RoIAlign on a GPU takes an `output_size` below 2^25, got [1, "
             "33554432]");
+  call.params.output_size.width = 1;
+  const int64_t limit = int64_t(1) << 31;
+  call.sizes.boxes = limit;
+  EXPECT_EQ(forward(maps[0]).text(),
+            "RoIAlign on a GPU takes less than 2^31 boxes, got 2147483648");
+  call.sizes = {limit, 1, 1};
+  EXPECT_EQ(forward(maps[0]).text(),
+            "RoIAlign on a GPU takes less than 2^31 images, got 2147483648");
+  // They are counted over all maps.
+  call.sizes.batch = limit / 2;
+  EXPECT_EQ(forward({maps.data(), 2}).text(),
+            "RoIAlign on a GPU takes less than 1073741824 images, got "
+            "1073741824");
+  call.sizes = {1, limit / 4 / 64, 1};
+  EXPECT_EQ(forward(maps[0]).text(),
+            "RoIAlign on a GPU takes less than 8388608 channels, got 8388608");
+  EXPECT_EQ(device.launches, 0);
 }
 
 // Several maps at once, of which each box reads one.

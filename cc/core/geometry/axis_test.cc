@@ -26,6 +26,10 @@ TEST(MakeAxis, RaisesSmallExtentsUnlessAligned) {
   const Axis<float> aligned = MakeAxis(2.f, 2.5f, 1.f, 4, -1, true);
   EXPECT_FALSE(aligned.raised);
   EXPECT_EQ(aligned.bin, 0.125f);
+  // One that is large enough follows both of its corners.
+  EXPECT_FALSE(MakeAxis(2.f, 3.f, 1.f, 4, -1, false).raised);
+  EXPECT_TRUE(
+      MakeAxis(2.f, std::nextafter(3.f, 2.f), 1.f, 4, -1, false).raised);
 }
 
 TEST(MakeAxis, AdaptiveGridIsTheBinRoundedUp) {

@@ -50,9 +50,8 @@ def test_named_test_is_there(mutation):
     target, wanted = mutation.test.split()
     folder, name = target[2:].split(":")
     assert f'"{name}"' in (ROOT / folder / "BUILD").read_text()
-    tests = re.findall(
-        r"(?m)^TEST\w*\((\w+),\s*(\w+)\)", (ROOT / folder / f"{name}.cc").read_text()
-    )
+    program = (ROOT / folder / f"{name}.cc").read_text()
+    tests = re.findall(r"(?m)^TEST\w*\((\w+),\s*(\w+)\)", program)
     # Of what a parameter makes several of, names have more at both ends.
     assert any(fnmatch.fnmatch(f"{suite}.{test}", wanted) for suite, test in tests)
 

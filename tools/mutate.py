@@ -240,8 +240,9 @@ def main():
         finally:
             copy.stop()
     print(
-        f"{len(mutations)} mutations in {time.monotonic() - begin:.0f} s: {counts[FAILED]} noticed, "
-        f"{counts[PASSED]} survived, {counts[BROKEN]} errors, {counts[NO_TEST]} not run."
+        f"{len(mutations)} mutations in {time.monotonic() - begin:.0f} s: "
+        f"{counts[FAILED]} noticed, {counts[PASSED]} survived, {counts[BROKEN]} errors, "
+        f"{counts[NO_TEST]} not run."
     )
     if counts[PASSED] or counts[BROKEN]:
         sys.exit(f"What was run and said is in {WORK / 'log'}.")

@@ -154,6 +154,25 @@ TEST(Handler, TakesAllThatTheHostReadsFromAttributes) {
   EXPECT_EQ(*call.inputs.Get<int32_t>(Input::kZeroPoint), -7);
 }
 
+// From the compiler's side to the handlers', as numbers in this order.
+TEST(Attributes, HaveYBeforeX) {
+  EXPECT_EQ(AttributeText(Scale{0.5, 0.25}),
+            "array<i64: 4602678819172646912, 4598175219545276416>");
+  EXPECT_EQ(AttributeText(OutputSize{3, 2}), "array<i64: 3, 2>");
+  OpParams params = ParamsOf(Maps::kOne);
+  params.spatial_scale = {0.5, 0.25};
+  Frame frame(params);
+  frame.Operand(kFeatures, XLA_FFI_DataType_F32, {2, 9, 13, 5});
+  frame.Operand(kBoxes, XLA_FFI_DataType_F32, {20, 5});
+  frame.Operand(kIndices, XLA_FFI_DataType_S32, {0});
+  frame.Result(kOutput, XLA_FFI_DataType_F32, {20, 3, 2, 5});
+  HandledCall call;
+  EXPECT_EQ(frame.Read(InfoOf(Op::kForward), /*on_host=*/true, &call), "");
+  EXPECT_EQ(call.params.spatial_scale.y, 0.5);
+  EXPECT_EQ(call.params.spatial_scale.x, 0.25);
+  EXPECT_EQ(call.params.output_size.height, 3);
+}
+
 TEST(Handler, LeavesANumberOfBoxesOnTheDevice) {
   const OpInfo info = InfoOf(Op::kForward);
   const int32_t count = 11;

@@ -35,6 +35,8 @@ NATIVE = ("_tf_roialign*.so", "_build_info.py")
 
 # Of Bazel: what it says when all was built and a test failed.
 TESTS_FAILED = 3
+# A fault may make a test wait forever. Bazel has limits of its own for its tests.
+_MOST_SECONDS = 1800
 PASSED, FAILED, NO_TEST, BROKEN = "passed", "failed", "not run", "error"
 
 
@@ -96,10 +98,14 @@ def git_apply(patch, tree, *options):
 class Copy:
     """The tree as it is in the checkout, uncommitted changes too, and tests of it."""
 
-    def __init__(self, log):
+    def __init__(self, log, jobs):
         self._log = log
-        self._python = str(ROOT / ".venv" / "bin" / "python")
-        self._bazelisk = str(ROOT / ".venv" / "bin" / "bazelisk")
+        self._python = str(TREE / ".venv" / "bin" / "python")
+        self._bazelisk = str(TREE / ".venv" / "bin" / "bazelisk")
+        # As setup.py names it: Bazel looks for TensorFlow anew where this changes.
+        self._options = [f"--repo_env=TF_ROIALIGN_PYTHON={self._python}", "--config=log"]
+        if jobs is not None:
+            self._options.append(f"--jobs={jobs}")
         self._natives = WORK / "natives"
         self._natives_are_mutated = False
         self._update()
@@ -185,7 +191,7 @@ class Copy:
         self._run([self._bazelisk, "shutdown"])
 
     def _bazel(self, command):
-        return [self._bazelisk, command, "--config=log", "--jobs=HOST_CPUS"]
+        return [self._bazelisk, command, *self._options]
 
     def _pytest(self):
         return [self._python, "-m", "pytest", "-p", "no:cacheprovider", "--maxfail=1"]
@@ -197,9 +203,18 @@ class Copy:
         environment = {**os.environ, "PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1"}
         # The kernels for GPUs are tested as they are emulated: nvcc would take minutes.
         environment.setdefault("TF_ROIALIGN_CUDA", "none")
-        return subprocess.run(
-            command, cwd=TREE, env=environment, stdout=self._log, stderr=subprocess.STDOUT
-        ).returncode
+        try:
+            return subprocess.run(
+                command,
+                cwd=TREE,
+                env=environment,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                timeout=_MOST_SECONDS,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            self._log.write(f"\nStopped after {_MOST_SECONDS} seconds.\n")
+            return 1  # of pytest: a test that failed; of others: an error
 
 
 def copy_changed(source, destination):
@@ -216,13 +231,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="patterns are taken too")
     parser.add_argument("--unchecked", action="store_true", help="do not run the tests before")
+    parser.add_argument("--jobs", type=int, help="of Bazel")
     arguments = parser.parse_args()
     mutations = read_all(arguments.names)
     WORK.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     counts = dict.fromkeys((FAILED, PASSED, NO_TEST, BROKEN), 0)
     with open(WORK / "log", "w+", errors="replace") as log:
-        copy = Copy(log)
+        copy = Copy(log, arguments.jobs)
         try:
             if not arguments.unchecked and not copy.check({each.test for each in mutations}):
                 sys.exit(f"error: The tests fail without a mutation: see {WORK / 'log'}.")

@@ -51,7 +51,7 @@ def test_named_test_is_there(mutation):
     folder, name = target[2:].split(":")
     assert f'"{name}"' in (ROOT / folder / "BUILD").read_text()
     program = (ROOT / folder / f"{name}.cc").read_text()
-    tests = re.findall(r"(?m)^TEST\w*\((\w+),\s*(\w+)\)", program)
+    tests = re.findall(r"(?m)^\s*TEST\w*\((\w+),\s*(\w+)\)", program)
     # Of what a parameter makes several of, names have more at both ends.
     assert any(fnmatch.fnmatch(f"{suite}.{test}", wanted) for suite, test in tests)
 

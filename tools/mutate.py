@@ -121,12 +121,13 @@ class Copy:
         names = {name for name in names if (ROOT / name).is_file()}
         names |= {name for name in COPIED if (ROOT / name).exists()}
         TREE.mkdir(parents=True, exist_ok=True)
-        of_before = WORK / "files"
-        for name in set(of_before.read_text().split("\n") if of_before.exists() else ()) - names:
-            (TREE / name).unlink(missing_ok=True) if name else None
+        listing = WORK / "files"
+        before = set(listing.read_text().splitlines()) if listing.exists() else set()
+        for name in before - names:
+            (TREE / name).unlink(missing_ok=True)
         for name in names:
             copy_changed(ROOT / name, TREE / name)
-        of_before.write_text("\n".join(sorted(names)))
+        listing.write_text("".join(f"{name}\n" for name in sorted(names)))
         for name in LINKED:
             if not (TREE / name).exists():
                 (TREE / name).symlink_to((ROOT / name).resolve())

@@ -297,7 +297,7 @@ TEST(FeaturesShape, HoldsFourSizes) {
                         "`features_shape` must have shape [4], got [2, 2]");
   for (int i = 0; i < 4; ++i) {
     int64_t bad[] = {1, 2, 3, 4};
-    bad[i] = -1;
+    bad[i] = -2;  // -1 is written as what is not known
     const std::string got = Shape({bad[0], bad[1], bad[2], bad[3]}).ToString();
     ExpectInvalidArgument(
         ReadFeaturesShape({4}, bad, &shape),

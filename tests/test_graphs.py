@@ -413,3 +413,5 @@ def test_vectorized_dense_boxes_need_one_row_per_image():
     assert pool(features, tf.ones([4, 1, 5, 4])).shape == [4, 1, 5, 2, 2, 3]
     with pytest.raises(tf.errors.InvalidArgumentError, match="image"):
         pool(features, tf.ones([4, 2, 5, 4]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image"):
+        pool(tf.ones([2, 8, 8, 3]), tf.ones([4, 1, 5, 4]))

@@ -18,6 +18,14 @@ LevelRule Rule(const std::vector<Scale>& scales) {
   return MakeLevelRule<B>(224, 4, scales.data(), int(scales.size()));
 }
 
+// From a number to the next.
+template <typename B>
+double UnitOf(double value) {
+  const B number = static_cast<B>(value);
+  return double(std::nextafter(number, std::numeric_limits<B>::infinity())) -
+         double(number);
+}
+
 // Areas around every bound, to the last bit.
 template <typename B>
 void ExpectFormula() {
@@ -29,10 +37,15 @@ void ExpectFormula() {
     areas.push_back(static_cast<B>(std::exp2(exponent(random))));
   }
   for (const double side : {56, 112, 224, 448}) {
-    B area = static_cast<B>(side * side * (1 - 4e-6));
-    for (int i = 0; i < 200; ++i) {
-      areas.push_back(area);
-      area = std::nextafter(area, std::numeric_limits<B>::infinity());
+    // Where a level begins: 1e-6 of a level below its own side.
+    const double bound = side * side * std::exp2(-2e-6);
+    for (const double begin : {bound - 100 * UnitOf<B>(bound), bound * 0.999997,
+                               bound * 1.0000005}) {
+      B area = static_cast<B>(begin);
+      for (int i = 0; i < 200; ++i) {
+        areas.push_back(area);
+        area = std::nextafter(area, std::numeric_limits<B>::infinity());
+      }
     }
   }
   for (const B area : areas) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -58,7 +59,10 @@ std::vector<int> CountVisits(int64_t threads, const Schedule& schedule,
   ShareWork(threads, schedule, units, unit_cost,
             [&](int64_t first, int64_t last) {
               EXPECT_LT(first, last);
-              for (int64_t i = first; i < last; ++i) ++visits[i];
+              EXPECT_LE(last, units);
+              for (int64_t i = first; i < std::min(last, units); ++i) {
+                ++visits[i];
+              }
             });
   return {visits.begin(), visits.end()};
 }

@@ -70,7 +70,7 @@ std::vector<int> CountVisits(int64_t threads, const Schedule& schedule,
 TEST(SharedWork, EveryUnitRunsOnce) {
   for (int64_t units : {0, 1, 2, 3, 7, 8, 9, 100, 1001}) {
     for (int64_t threads : {0, 1, 2, 3, 8, 200}) {
-      for (int64_t cost : {int64_t(0), int64_t(50), kDear}) {
+      for (int64_t cost : {int64_t(0), int64_t(50), int64_t(3000), kDear}) {
         Threads pool;
         EXPECT_EQ(CountVisits(threads, pool.schedule(), units, cost),
                   std::vector<int>(units, 1))

@@ -275,7 +275,7 @@ TEST_F(GpuCompilation, OfANumberOfBoxesThatOnlyTheRunKnows) {
       EXPECT_FALSE(is_dynamic);
     }
   }
-  EXPECT_EQ(call.shape().dimensions(0), 20);
+  EXPECT_EQ(call.shape().tuple_shapes(0).dimensions(0), 20);
 }
 
 TEST_F(GpuCompilation, OtherSizesHaveToBeKnown) {

@@ -37,9 +37,12 @@ def plot(times):
         for axes, op in zip(row, _OPS, strict=True):
             for workload in _WORKLOADS:
                 call = times[workload, layout, op]
-                (line,) = axes.plot(call, call.values(), "o-", markersize=4, label=workload)
-                ideal = [call[1] / threads for threads in call]
-                axes.plot(call, ideal, ":", color=line.get_color(), linewidth=1)
+                threads = list(call)
+                (line,) = axes.plot(
+                    threads, list(call.values()), "o-", markersize=4, label=workload
+                )
+                ideal = [call[1] / number for number in threads]
+                axes.plot(threads, ideal, ":", color=line.get_color(), linewidth=1)
             axes.set(title=f"{op}, {layout}", xscale="log", yscale="log")
             axes.set_xticks(list(call), [str(threads) for threads in call])
             axes.minorticks_off()

@@ -111,17 +111,24 @@ def test_what_is_outside_counts_as_zero_and_no_sample_is_zero():
     assert aligned[2, 0, 0, 0] == 0  # adaptive, and the box has no extent
 
 
-@pytest.mark.parametrize("channels", [1, 4, 40])
-def test_the_first_of_equal_samples_gets_the_gradient(channels):
-    features = tf.zeros([1, 6, 6, channels])
-    boxes = tf.constant([[0, 1, 1, 5, 5]], tf.float32)
+# With a NaN in a channel, the kernels take more care of those beside it.
+@pytest.mark.parametrize(("channels", "nans"), [(1, 0), (4, 0), (40, 0), (4, 1), (40, 1)])
+def test_the_first_of_equal_samples_gets_the_gradient(channels, nans):
+    # Samples at 1 and 3 along each axis, of equal value and, along x, opposite slope.
+    features = np.zeros((1, 6, 6, channels), np.float32) + np.abs(np.arange(6) - 2)[:, None]
+    features[..., channels - nans :] = np.nan
+    features = tf.constant(features)
+    boxes = tf.constant([[0, 0, 0, 4, 4]], tf.float32)
     with tf.GradientTape() as tape:
-        tape.watch(features)
+        tape.watch([features, boxes])
         output = pooled(features, boxes, output_size=1, sampling_ratio=2)
-    gradient = tape.gradient(output, features).numpy()[0, :, :, 0]
+    to_features, to_boxes = tape.gradient(output, [features, boxes])
     expected = np.zeros((6, 6))
-    expected[2, 2] = 1
-    np.testing.assert_array_equal(gradient, expected)
+    expected[1, 1] = 1
+    for channel in range(channels - nans):
+        np.testing.assert_array_equal(to_features[0, :, :, channel], expected)
+    if not nans:
+        np.testing.assert_allclose(to_boxes[0], np.array([0, -0.75, 0, -0.25, 0]) * channels)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 40])

@@ -106,7 +106,7 @@ class BoxSchedule {
                  });
     SortByKey(bits.image + bits.place, &keys_);
     CutImages();
-    CutShares(costs, sweeping_threads);
+    CutShares(costs, sizes.channels, sweeping_threads);
   }
 
   // Of a box, by its number.
@@ -123,7 +123,12 @@ class BoxSchedule {
   }
 
   int64_t shares() const { return int64_t(share_begin_.size()) - 1; }
-  double share_cost() const { return totals_.cost / double(shares()); }
+  // Each share is visited once for each part of the channels: more than one
+  // where most of the work is swept, of kSweepChannels then.
+  int64_t channel_parts() const { return channel_parts_; }
+  // Shares times parts of the channels: what threads take.
+  int64_t units() const { return shares() * channel_parts_; }
+  double unit_cost() const { return totals_.cost / double(units()); }
 
   // Of all forwards together, roughly, in nanoseconds.
   double cost() const { return totals_.cost; }
@@ -255,14 +260,21 @@ class BoxSchedule {
     }
   }
 
-  void CutShares(const RawArray<double>& costs, int64_t sweeping_threads) {
+  void CutShares(const RawArray<double>& costs, int64_t channels,
+                 int64_t sweeping_threads) {
     const int64_t count = int64_t(keys_.size());
     int64_t shares = std::min(
         count,
         int64_t(std::clamp(totals_.cost / kShareCost, 1.0, kMostShares)));
     if (sweeping_threads > 0 && totals_.swept_cost > totals_.cost / 2) {
+      const int64_t parts = (channels - 1) / kSweepChannels + 1;
+      if (sweeping_threads > 1 && count <= kMostSplitBoxes / parts) {
+        channel_parts_ = parts;
+      }
       // The more boxes a sweep has, the fewer times the map is read.
-      shares = std::min(shares, kSweepsPerThread * sweeping_threads);
+      const int64_t sweeps =
+          sweeping_threads > 1 ? kSweepsPerThread * sweeping_threads : 1;
+      shares = std::min(shares, (sweeps - 1) / channel_parts_ + 1);
     }
     share_begin_.reserve(shares + 1);
     share_begin_.push_back(0);
@@ -283,6 +295,7 @@ class BoxSchedule {
   RawArray<BoxKey> keys_;             // in the schedule's order
   std::vector<int64_t> image_begin_;  // [maps * batch + 1]
   std::vector<int64_t> share_begin_;
+  int64_t channel_parts_ = 1;
   Totals totals_;
 };
 

@@ -17,6 +17,7 @@
 #include "cc/core/cpu/box_taps.h"
 #include "cc/core/cpu/context.h"
 #include "cc/core/cpu/look_ahead.h"
+#include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/simd/kernels.h"
 #include "cc/core/cpu/sweep.h"
 #include "cc/core/cpu/tap_table.h"
@@ -42,6 +43,38 @@ T* ImageOfMap(const FeatureMap<T>& map, int64_t image, int64_t channels) {
   return map.data + image * map.pixels() * channels;
 }
 
+// What a thread does for some shares of a schedule: swept boxes go through a
+// part of the channels, and each other box is visited with one of the parts.
+struct Visit {
+  int64_t part;
+  int64_t parts;
+  Span channels;
+  BoxSchedule::Range entries;
+
+  bool takes(const BoxSchedule::Entry& entry) const {
+    return entry.is_swept || entry.box % parts == part;
+  }
+};
+
+// Calls run(Visit) for the units [begin, end) of a schedule. Shares of the same
+// part are visited together.
+template <typename Run>
+void ForEachVisit(const BoxSchedule& schedule, int64_t channels, int64_t begin,
+                  int64_t end, const Run& run) {
+  const int64_t shares = schedule.shares(), parts = schedule.channel_parts();
+  for (int64_t unit = begin, stop; unit < end; unit = stop) {
+    const int64_t part = unit / shares, first = part * shares;
+    stop = std::min(end, first + shares);
+    Span some = {0, channels};
+    if (parts > 1) {
+      some.begin = part * kSweepChannels;
+      some.end = std::min(some.begin + kSweepChannels, channels);
+    }
+    run(Visit{part, parts, some,
+              schedule.entries_of_shares(unit - first, stop - first)});
+  }
+}
+
 template <typename T, typename B>
 void ForwardNhwc(const CpuContext& context, const Params& params,
                  const Sizes& sizes, const BoxTable<B>& boxes,
@@ -57,39 +90,43 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
   const bool stream =
       StreamingPays(output, boxes.count() * box_stride, channels);
   context.parallel_for(
-      schedule.shares(), UnitCost(schedule.share_cost()),
+      schedule.units(), UnitCost(schedule.unit_cost()),
       [&](int64_t begin, int64_t end) {
         BoxPooler<T> pooler(params);
-        Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
-                                          channels);
         BoxTapsBuilder<W> builder;
-        const auto run = [&](const BoxSchedule::Entry& entry,
-                             const BoxSchedule::Entry* next) {
-          T* out = output + entry.box * box_stride;
-          if (!entry.finite) {
-            std::fill_n(out, box_stride, fillers.no_meaning);
-            return;
-          }
-          const FeatureMap<const T>& map = maps[entry.map];
-          const BoxAxes<B> axes =
-              MakeBoxAxes(params, map, boxes.coordinates(entry.box));
-          const T* image = ImageOfMap(map, entry.image, channels);
-          const int64_t row_stride = map.width * channels;
-          const Requantization<W> to_codes =
-              fillers.quantization.OfBins(SamplesPerBin<W>(axes));
-          BoxAhead ahead;
-          ahead.window = WindowAhead(maps, channels, next);
-          if (entry.is_swept) {
-            const BoxTaps<W> taps =
-                builder.template BuildFor<T>(params, map, axes);
-            sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
-          } else {
-            pooler.Forward(kernels, map, axes, image, row_stride, channels,
-                           to_codes, stream, out, ahead);
-          }
+        const auto run = [&](const Visit& visit) {
+          Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
+                                            channels, visit.channels);
+          const auto run_box = [&](const BoxSchedule::Entry& entry,
+                                   const BoxSchedule::Entry* next) {
+            if (!visit.takes(entry)) return;
+            T* out = output + entry.box * box_stride;
+            if (!entry.finite) {
+              std::fill_n(out, box_stride, fillers.no_meaning);
+              return;
+            }
+            const FeatureMap<const T>& map = maps[entry.map];
+            const BoxAxes<B> axes =
+                MakeBoxAxes(params, map, boxes.coordinates(entry.box));
+            const T* image = ImageOfMap(map, entry.image, channels);
+            const int64_t row_stride = map.width * channels;
+            const Requantization<W> to_codes =
+                fillers.quantization.OfBins(SamplesPerBin<W>(axes));
+            BoxAhead ahead;
+            ahead.window = WindowAhead(maps, channels, next);
+            if (entry.is_swept) {
+              const BoxTaps<W> taps =
+                  builder.template BuildFor<T>(params, map, axes);
+              sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
+            } else {
+              pooler.Forward(kernels, map, axes, image, row_stride, channels,
+                             to_codes, stream, out, ahead);
+            }
+          };
+          ForEachWithNext(visit.entries, run_box);
+          sweep.Run();
         };
-        ForEachWithNext(schedule.entries_of_shares(begin, end), run);
-        sweep.Run();
+        ForEachVisit(schedule, channels, begin, end, run);
         if (stream) kernels.stream_fence();
       });
 }
@@ -242,45 +279,75 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
+  const int64_t parts = schedule.channel_parts();
+  // Of swept boxes, by box and part of the channels.
+  RawArray<double> sums(parts > 1 ? boxes.count() * parts * kCoordinates : 0);
   context.parallel_for(
-      schedule.shares(), UnitCost(kGradCost * schedule.share_cost()),
+      schedule.units(), UnitCost(kGradCost * schedule.unit_cost()),
       [&](int64_t begin, int64_t end) {
         BoxPooler<T> pooler(params);
-        Sweep<T, BoxGradVisitor<T, B>> sweep(
-            {kernels, channels, boxes.columns(), grad_boxes}, channels);
         BoxTapsBuilder<W> builder;
-        const auto run = [&](const BoxSchedule::Entry& entry,
-                             const BoxSchedule::Entry* next) {
-          double grad[kCoordinates] = {};
-          if (!entry.finite) {
-            std::fill_n(grad, kCoordinates, NaN<double>());
-            WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
-            return;
-          }
-          const FeatureMap<const T>& map = maps[entry.map];
-          const BoxAxes<B> axes =
-              MakeBoxAxes(params, map, boxes.coordinates(entry.box));
-          const T* upstream = grad_output + entry.box * box_stride;
-          const T* image = ImageOfMap(map, entry.image, channels);
-          const int64_t row_stride = map.width * channels;
-          BoxAhead ahead;
-          ahead.window = WindowAhead(maps, channels, next);
-          if (next != nullptr) {
-            ahead.upstream = {grad_output + next->box * box_stride, 1,
-                              box_stride * int64_t(sizeof(T)), 0};
-          }
-          if (entry.is_swept) {
-            const BoxTaps<W> taps = builder.BuildWithSlopes(params, map, axes);
-            sweep.Add(image, row_stride, taps, &builder, {entry.box, upstream});
-          } else {
-            pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
-                           channels, grad, ahead);
-            WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
-          }
+        const auto run = [&](const Visit& visit) {
+          const auto finish = [&](int64_t box, const double* grad) {
+            if (parts == 1) {
+              WriteBoxGrad(grad, boxes.columns(), box, grad_boxes);
+            } else {
+              std::copy_n(grad, kCoordinates,
+                          &sums[(box * parts + visit.part) * kCoordinates]);
+            }
+          };
+          Sweep<T, BoxGradVisitor<T, decltype(finish)>> sweep(
+              {kernels, channels, finish}, channels, visit.channels);
+          const auto run_box = [&](const BoxSchedule::Entry& entry,
+                                   const BoxSchedule::Entry* next) {
+            if (!visit.takes(entry)) return;
+            double grad[kCoordinates] = {};
+            if (!entry.finite) {
+              std::fill_n(grad, kCoordinates, NaN<double>());
+              WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
+              return;
+            }
+            const FeatureMap<const T>& map = maps[entry.map];
+            const BoxAxes<B> axes =
+                MakeBoxAxes(params, map, boxes.coordinates(entry.box));
+            const T* upstream = grad_output + entry.box * box_stride;
+            const T* image = ImageOfMap(map, entry.image, channels);
+            const int64_t row_stride = map.width * channels;
+            BoxAhead ahead;
+            ahead.window = WindowAhead(maps, channels, next);
+            if (next != nullptr) {
+              ahead.upstream = {grad_output + next->box * box_stride, 1,
+                                box_stride * int64_t(sizeof(T)), 0};
+            }
+            if (entry.is_swept) {
+              const BoxTaps<W> taps =
+                  builder.BuildWithSlopes(params, map, axes);
+              sweep.Add(image, row_stride, taps, &builder,
+                        {entry.box, upstream});
+            } else {
+              pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
+                             channels, grad, ahead);
+              WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
+            }
+          };
+          ForEachWithNext(visit.entries, run_box);
+          sweep.Run();
         };
-        ForEachWithNext(schedule.entries_of_shares(begin, end), run);
-        sweep.Run();
+        ForEachVisit(schedule, channels, begin, end, run);
       });
+  if (parts == 1) return;
+  const int64_t box_sums = parts * kCoordinates;
+  context.parallel_for(boxes.count(), UnitCost(kPartCost * double(box_sums)),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t k = begin; k < end; ++k) {
+                           if (!schedule.entry(k).is_swept) continue;
+                           double grad[kCoordinates] = {};
+                           for (int64_t i = 0; i < box_sums; ++i) {
+                             grad[i % kCoordinates] += sums[k * box_sums + i];
+                           }
+                           WriteBoxGrad(grad, boxes.columns(), k, grad_boxes);
+                         }
+                       });
 }
 
 }  // namespace tf_roialign

@@ -36,16 +36,17 @@ struct TapRows {
 
 // Visitor: what happens to the boxes. It has a type Box, KeptElements(taps,
 // channels) of accumulators that a box needs in the meantime, Visit(taps,
-// TapRows, kept, box), and Finish(box) for after all. A box's taps come in
-// their order for each block of channels, so that what comes out does not
-// depend on the other boxes.
+// TapRows, kept, box), EndOfBlock(box) for after a block of channels, and
+// Finish(box) for after all. A box's taps come in their order for each block of
+// channels, so that what comes out does not depend on the other boxes.
 template <typename T, typename Visitor>
 class Sweep {
  public:
   using W = Accumulator<T>;
 
-  Sweep(const Visitor& visitor, int64_t channels)
-      : visitor_(visitor), channels_(channels) {}
+  // Of a map's `channels`, it goes through those of `part`.
+  Sweep(const Visitor& visitor, int64_t channels, const Span& part)
+      : visitor_(visitor), channels_(channels), part_(part) {}
 
   // A box of an image. `taps`: what `builder` holds, which the sweep keeps and
   // gives another one for. Boxes of another image end the sweep, and so do too
@@ -65,11 +66,15 @@ class Sweep {
 
   // Visits all boxes that were added.
   void Run() {
-    for (Span some = {0, 0}; some.begin < channels_; some.begin = some.end) {
-      some.end = std::min(some.begin + kSweepChannels, channels_);
+    for (Span some = {part_.begin, 0}; some.begin < part_.end;
+         some.begin = some.end) {
+      some.end = std::min(some.begin + kSweepChannels, part_.end);
       for (size_t begin = 0, end; begin < count_; begin = end) {
         end = EndOfGroup(begin, some.length());
         RunGroup(begin, end, some);
+      }
+      for (size_t b = 0; b < count_; ++b) {
+        visitor_.EndOfBlock(&boxes_[b].visited);
       }
     }
     for (size_t b = 0; b < count_; ++b) visitor_.Finish(boxes_[b].visited);
@@ -199,6 +204,7 @@ class Sweep {
 
   Visitor visitor_;
   const int64_t channels_;
+  const Span part_;
   Pixels<T> image_ = {};
   std::vector<Box> boxes_;
   size_t count_ = 0;
@@ -229,6 +235,7 @@ struct ForwardVisitor {
                          bin_stride);
   }
 
+  void EndOfBlock(Box*) const {}
   void Finish(const Box&) const {}
 
   const CpuKernels<T>& kernels;
@@ -236,13 +243,16 @@ struct ForwardVisitor {
   int64_t bin_stride;
 };
 
-// The gradient to the boxes.
-template <typename T, typename B>
+// The gradient to the boxes, which `finish(box, grad)` takes. The sums over the
+// blocks of channels are made apart and then added: the same bits, whichever
+// sweeps go through them.
+template <typename T, typename Finisher>
 struct BoxGradVisitor {
   using W = Accumulator<T>;
   struct Box {
     int64_t box;
     const T* grad_output;
+    double of_block[kCoordinates] = {};
     double grad[kCoordinates] = {};
   };
 
@@ -253,16 +263,17 @@ struct BoxGradVisitor {
                           box->grad_output +
                               rows.p * taps.pooled_width * bin_stride +
                               rows.channels.begin,
-                          bin_stride, box->grad);
+                          bin_stride, box->of_block);
   }
-  void Finish(const Box& box) const {
-    WriteBoxGrad(box.grad, columns, box.box, grad_boxes);
+  void EndOfBlock(Box* box) const {
+    for (int i = 0; i < kCoordinates; ++i) box->grad[i] += box->of_block[i];
+    std::fill_n(box->of_block, kCoordinates, 0.0);
   }
+  void Finish(const Box& box) const { finish(box.box, box.grad); }
 
   const CpuKernels<T>& kernels;
   int64_t bin_stride;
-  int64_t columns;
-  B* grad_boxes;
+  Finisher finish;
 };
 
 }  // namespace tf_roialign

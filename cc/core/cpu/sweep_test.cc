@@ -17,6 +17,7 @@
 #include "cc/core/testing/cpu_call.h"
 #include "cc/core/testing/expect.h"
 #include "cc/core/testing/naive_roi_align.h"
+#include "cc/core/testing/threads.h"
 #include "gtest/gtest.h"
 
 namespace tf_roialign {
@@ -51,16 +52,21 @@ Call<T, float> LargeBoxes(Layout layout, bool aligned, int ratio,
   return call;
 }
 
-// How many boxes go into a sweep.
 template <typename T>
-int64_t CountSwept(const Call<T, float>& call) {
+BoxSchedule ScheduleOf(const Call<T, float>& call, int64_t threads) {
   const MapSize& size = call.maps[0];
   const FeatureMap<const T> map = {call.features[0].data(), size.height,
                                    size.width, size.scale_y, size.scale_x};
   BoxTable<float> table;
   ExpectOk(table.Init(call.boxes(), call.sizes.batch, 1));
-  const BoxSchedule schedule(Serial, call.params, call.sizes,
-                             FeatureMaps<const T>(map), table);
+  return BoxSchedule(Serial, call.params, call.sizes, FeatureMaps<const T>(map),
+                     table, threads);
+}
+
+// How many boxes go into a sweep.
+template <typename T>
+int64_t CountSwept(const Call<T, float>& call) {
+  const BoxSchedule schedule = ScheduleOf(call, 1);
   int64_t count = 0;
   for (int64_t k = 0; k < call.sizes.boxes; ++k) {
     count += schedule.entry(k).is_swept;
@@ -222,6 +228,25 @@ TEST_P(SweepTest, BoxGradient) {
     ExpectAlone<float>(single, got, [&](const Call<float, float>& one) {
       return BoxGrad(one, level);
     });
+  }
+}
+
+// Threads share the channels, too. One box has no meaning, some are not swept.
+TEST_P(SweepTest, BitsDoNotDependOnThreads) {
+  const auto call = Make<float>();
+  EXPECT_LT(CountSwept(call), call.sizes.boxes);
+  for (const int threads : {1, 2, 32}) {
+    EXPECT_EQ(ScheduleOf(call, threads).channel_parts(),
+              threads == 1 ? 1 : (call.sizes.channels + 63) / 64);
+  }
+  for (const SimdLevel level : UsableSimdLevels()) {
+    SCOPED_TRACE(SimdLevelName(level));
+    const auto output = Forward(call, level);
+    const auto grad = BoxGrad(call, level);
+    for (const int threads : {2, 3, 32}) {
+      EXPECT_TRUE(SameBits(Forward(call, level, Threads(threads)), output));
+      EXPECT_TRUE(SameBits(BoxGrad(call, level, Threads(threads)), grad));
+    }
   }
 }
 

@@ -84,6 +84,9 @@ constexpr int64_t kSweepBytes = 512 * 1024;
 constexpr int64_t kSweepsPerThread = 2;
 // Channels at a time. 128: 31 / 28.6 instead of 28 / 24.3.
 constexpr int64_t kSweepChannels = 64;
+// Boxes times parts of the channels beyond which threads share the boxes alone:
+// what the parts of a box gradient take until they are added, 32 bytes each.
+constexpr int64_t kMostSplitBoxes = 1 << 19;
 
 // What bounds a sweep's memory: of a map, so that its row is at most 1 MB, and
 // of the taps of its boxes, at 28 bytes each. Unmeasured.

@@ -183,23 +183,39 @@ TEST(CudaBoxes, WithoutChannels) {
 
 // More boxes than a block looks at in one round, and more to add to a pixel
 // than its list holds.
+KernelCall<float, float> ManyOnOnePixel(Layout layout, int64_t batch,
+                                        int64_t channels) {
+  KernelCall<float, float> call;
+  call.params = {{7, 7}, -1, true, layout};
+  call.sizes = {batch, channels, 0};
+  call.height = 10;
+  call.width = 11;
+  std::mt19937 random(5);
+  std::uniform_real_distribution<double> unit(0, 1);
+  for (int k = 0; k < kManyBoxes; ++k) {
+    const double x = 4 + unit(random), y = 4 + unit(random);
+    call.AddBox(double(random() % batch), x, y, x + unit(random),
+                y + unit(random));
+  }
+  call.Draw(6);
+  return call;
+}
+
 TEST(CudaBoxes, ManyOnOnePixel) {
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
     for (const int64_t batch : {1, 3}) {
-      KernelCall<float, float> call;
-      call.params = {{7, 7}, -1, true, layout};
-      call.sizes = {batch, 4, 0};
-      call.height = 10;
-      call.width = 11;
-      std::mt19937 random(5);
-      std::uniform_real_distribution<double> unit(0, 1);
-      for (int k = 0; k < kManyBoxes; ++k) {
-        const double x = 4 + unit(random), y = 4 + unit(random);
-        call.AddBox(double(random() % batch), x, y, x + unit(random),
-                    y + unit(random));
-      }
-      call.Draw(6);
-      ExpectModesAreCpu(call);
+      ExpectModesAreCpu(ManyOnOnePixel(layout, batch, 4));
+    }
+  }
+}
+
+// Lists that are filled several times, each read by several threads.
+TEST(CudaThreads, OrderDoesNotMatterWhenListsAreRefilled) {
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    const auto call = ManyOnOnePixel(layout, 1, 20);
+    const auto grad = FeatureGrad(call, kOrders[0]);
+    for (const ThreadOrder order : kOrders) {
+      ExpectSameBits(FeatureGrad(call, order), grad);
     }
   }
 }

@@ -95,7 +95,7 @@ def test_feature_gradient_as_if_alone(call):
 
 CALLS = 10**5
 # What the resident memory may grow by in so many calls, after the warm-up.
-BOUND_MB = 16
+BOUND_MB = 4
 
 MANY_CALLS = """
 import sys

@@ -19,7 +19,7 @@ BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
   compare-detectors triton test test-python test-cc test-device count-device test-triton mutations \
-  asan ubsan aarch64 lint format \
+  sanitize tsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -106,7 +106,7 @@ mutations: .venv/.dev-done build
 # their emulation of a GPU takes over ten minutes, and in another processor's emulator longer.
 EMULATED := $(foreach test,box_count box_tangent kernels quantized,-//cc/core/cuda:$(test)_test)
 
-asan ubsan: .venv/.dev-done
+sanitize tsan: .venv/.dev-done
 	$(BAZELISK) test --config=$@ -- //cc/core/... $(EMULATED)
 
 # The CUDA kernels as nvcc compiled them, without a GPU: their PTX, interpreted

@@ -136,3 +136,12 @@ def test_conversions(form):
         boxes, form, "xyxy", height=height, width=width
     )
     np.testing.assert_allclose(ours[form](), theirs, rtol=1e-5)
+
+
+def test_bound_of_scratch_memory():
+    """The formulas of the page are those that cc/core/scratch_test.cc holds calls against."""
+    page = (ROOT / "docs" / "notes" / "threads-and-memory.md").read_text()
+    header = (ROOT / "cc" / "core" / "cpu" / "scratch_bound.h").read_text()
+    (shown,) = re.findall(r"```cpp\n(.*?)```", page, re.DOTALL)
+    _, formulas, _ = re.split(r" *// \[formulas\].*\n", header)
+    assert shown == textwrap.dedent(formulas)

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 import tf_roialign
 
+pytestmark = pytest.mark.slow
+
 GIB = 2**30
 # 256 images are 2^31 elements: the last one lies wholly beyond them.
 IMAGES, HEIGHT, WIDTH, CHANNELS = 257, 512, 512, 32

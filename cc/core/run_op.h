@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <new>
 
 #include "cc/core/base/status.h"
 #include "cc/core/call/attributes.h"
@@ -73,13 +74,13 @@ struct OutputData {
   void* data[kMaxMaps] = {};
 };
 
-// Context: CpuContext, or CudaContext where cuda/roi_align_cuda.h is included.
-// T, B: dtypes of features and boxes. `signature`: what CheckShapes said, and
-// all that it says is known.
+namespace run_op_internal {
+
+// May throw std::bad_alloc.
 template <Op kOp, typename T, typename B, typename Context>
-Status RunOp(const Context& context, const OpParams& params,
-             const Signature& signature, const InputData& inputs,
-             const OutputData& outputs) {
+Status Run(const Context& context, const OpParams& params,
+           const Signature& signature, const InputData& inputs,
+           const OutputData& outputs) {
   const Sizes& sizes = signature.sizes;
   const int map_count = signature.map_count;
   Scale scales[kMaxMaps] = {params.spatial_scale};
@@ -143,6 +144,24 @@ Status RunOp(const Context& context, const OpParams& params,
                           std::numeric_limits<T>::max()));
     return RoiAlignForwardQuantized(context, params, sizes, boxes, code_scale,
                                     zero_point, maps, output);
+  }
+}
+
+}  // namespace run_op_internal
+
+// Context: CpuContext, or CudaContext where cuda/roi_align_cuda.h is included.
+// T, B: dtypes of features and boxes. `signature`: what CheckShapes said, and
+// all that it says is known. A lack of memory becomes an error wherever it is
+// met: hosts know no exceptions.
+template <Op kOp, typename T, typename B, typename Context>
+Status RunOp(const Context& context, const OpParams& params,
+             const Signature& signature, const InputData& inputs,
+             const OutputData& outputs) {
+  try {
+    return run_op_internal::Run<kOp, T, B>(context, params, signature, inputs,
+                                           outputs);
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory(params);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "cc/core/call/signature.h"
 
+#include <new>
 #include <string>
 
 #include "cc/core/call/attributes.h"
@@ -428,10 +429,15 @@ Status EmptyMap(const std::string& name, const std::string& got) {
 }
 
 Status OutOfMemory(const Params& params) {
-  return Status::ResourceExhausted(
-      "There is not enough memory for the scratch space of RoIAlign with "
-      "`output_size` " +
-      Shape({params.pooled_height(), params.pooled_width()}).ToString());
+  try {
+    return Status::ResourceExhausted(
+        "There is not enough memory for the scratch space of RoIAlign with "
+        "`output_size` " +
+        Shape({params.pooled_height(), params.pooled_width()}).ToString());
+  } catch (const std::bad_alloc&) {
+    // A string holds these few letters in itself.
+    return Status::ResourceExhausted("out of memory");
+  }
 }
 
 }  // namespace tf_roialign

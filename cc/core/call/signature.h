@@ -85,8 +85,8 @@ TF_ROIALIGN_API Status ReadSpatialScales(const double* values, int maps,
 // shape.
 Status EmptyMap(const std::string& name, const std::string& got);
 
-// For scratch memory that cannot be had.
-Status OutOfMemory(const Params& params);
+// For scratch memory that cannot be had. Does without any.
+TF_ROIALIGN_API Status OutOfMemory(const Params& params);
 
 }  // namespace tf_roialign
 

@@ -8,6 +8,7 @@
 
 #include "cc/core/cpu/aligned_vector.h"
 #include "cc/core/cpu/roi_align_cpu.h"
+#include "cc/core/cpu/tuning.h"
 #include "cc/core/dtypes/dtypes.h"
 #include "cc/core/testing/any_dtype.h"
 #include "cc/core/testing/expect.h"
@@ -178,6 +179,14 @@ TEST(LargeCall, EnlargedBoxes) {
 TEST(LargeCall, MoreTapsThanAreKept) {
   ExpectNaive(MakeCall<float>({{14, 14}, 2, true, Layout::kNHWC}, {1, 2, 24000},
                               70, 300, 30),
+              1e-5);
+}
+
+// They add to it in several turns.
+TEST(LargeCall, MoreBoxesInATileThanWaitForEachOther) {
+  constexpr int64_t kBoxes = 4 * kTilePartsHeld + 3;
+  ExpectNaive(MakeCall<float>({{2, 2}, 2, true, Layout::kNHWC}, {1, 3, kBoxes},
+                              18, 26, 9),
               1e-5);
 }
 

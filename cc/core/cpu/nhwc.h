@@ -218,6 +218,7 @@ class TileAdder {
                        grad_output_ + entry.box * box_stride_, tile);
       if (part.rows.empty() || part.columns.empty()) continue;
       if (table_.is_kept()) {
+        if (parts_.size() == kTilePartsHeld) RunAllButLast(row_stride, origin);
         parts_.push_back(part);
       } else {
         Run(part, nullptr, row_stride, origin);
@@ -226,16 +227,21 @@ class TileAdder {
   }
 
   void End(int64_t row_stride, W* origin) {
-    for (size_t i = 0; i < parts_.size(); ++i) {
-      const TilePart<T>* next =
-          i + 1 < parts_.size() ? &parts_[i + 1] : nullptr;
-      if (next != nullptr) parts_[i].ahead = UpstreamOf(*next, channels_);
-      Run(parts_[i], next, row_stride, origin);
-    }
+    if (parts_.empty()) return;
+    RunAllButLast(row_stride, origin);
+    Run(parts_.back(), nullptr, row_stride, origin);
     parts_.clear();
   }
 
  private:
+  void RunAllButLast(int64_t row_stride, W* origin) {
+    for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+      const TilePart<T>& next = parts_[i + 1];
+      parts_[i].ahead = UpstreamOf(next, channels_);
+      Run(parts_[i], &next, row_stride, origin);
+    }
+    parts_.erase(parts_.begin(), parts_.end() - 1);
+  }
   void Run(const TilePart<T>& part, const TilePart<T>* next, int64_t row_stride,
            W* origin) {
     kernels_.feature_grad(part, next, channels_, row_stride, origin,

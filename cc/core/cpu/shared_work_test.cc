@@ -8,50 +8,15 @@
 #include <functional>
 #include <mutex>
 #include <new>
-#include <thread>
-#include <utility>
 #include <vector>
 
 #include "cc/core/cpu/tuning.h"
+#include "cc/core/testing/threads.h"
 
 namespace tf_roialign {
 namespace {
 
 constexpr int64_t kDear = 1000000;  // nanoseconds: every unit is worth a block
-
-// Starts a thread for each task. Those threads may ask for more.
-class Threads {
- public:
-  ~Threads() {
-    for (std::vector<std::thread> threads = Take(); !threads.empty();
-         threads = Take()) {
-      for (std::thread& thread : threads) thread.join();
-    }
-  }
-
-  Schedule schedule() {
-    return [this](std::function<void()> task) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      threads_.emplace_back(std::move(task));
-      ++count_;
-    };
-  }
-
-  size_t count() const {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return count_;
-  }
-
- private:
-  std::vector<std::thread> Take() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return std::exchange(threads_, {});
-  }
-
-  mutable std::mutex mutex_;
-  std::vector<std::thread> threads_;
-  size_t count_ = 0;
-};
 
 std::vector<int> CountVisits(int64_t threads, const Schedule& schedule,
                              int64_t units, int64_t unit_cost) {
@@ -71,7 +36,7 @@ TEST(SharedWork, EveryUnitRunsOnce) {
   for (int64_t units : {0, 1, 2, 3, 7, 8, 9, 100, 1001}) {
     for (int64_t threads : {0, 1, 2, 3, 8, 200}) {
       for (int64_t cost : {int64_t(0), int64_t(50), int64_t(3000), kDear}) {
-        Threads pool;
+        TaskThreads pool;
         EXPECT_EQ(CountVisits(threads, pool.schedule(), units, cost),
                   std::vector<int>(units, 1))
             << units << " units, " << threads << " threads";
@@ -82,7 +47,7 @@ TEST(SharedWork, EveryUnitRunsOnce) {
 
 TEST(SharedWork, AsksForOneThreadLessThanThereAre) {
   for (int64_t threads : {2, 4, 30}) {
-    Threads pool;
+    TaskThreads pool;
     std::atomic<int64_t> here{0};
     // Nobody leaves before all have come.
     ShareWork(threads, pool.schedule(), 1000, kDear, [&](int64_t, int64_t) {
@@ -116,7 +81,7 @@ TEST(SharedWork, BlocksBecomeSmaller) {
 }
 
 TEST(SharedWork, CheapWorkStaysHere) {
-  Threads pool;
+  TaskThreads pool;
   CountVisits(4, pool.schedule(), 100, 10);
   EXPECT_EQ(pool.count(), 0u);
 }
@@ -138,7 +103,7 @@ TEST(SharedWork, TasksMayRunAtOnce) {
 }
 
 TEST(SharedWork, MayBeNested) {
-  Threads pool;
+  TaskThreads pool;
   std::atomic<int> visits{0};
   ShareWork(3, pool.schedule(), 6, kDear, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
@@ -152,7 +117,7 @@ TEST(SharedWork, MayBeNested) {
 
 TEST(SharedWork, LackOfMemoryReachesTheCaller) {
   for (int64_t bad : {0, 37, 99}) {
-    Threads pool;
+    TaskThreads pool;
     std::atomic<int> visits{0};
     const auto run = [&](int64_t first, int64_t last) {
       visits += static_cast<int>(last - first);
@@ -167,7 +132,7 @@ TEST(SharedWork, LackOfMemoryReachesTheCaller) {
 // A task that was given out before may still be at work: nobody may leave then.
 TEST(SharedWork, LackOfMemoryForATaskIsHelpThatDoesNotCome) {
   for (int given : {0, 1, 2}) {
-    Threads pool;
+    TaskThreads pool;
     const Schedule take = pool.schedule();
     int left = given;
     const Schedule limited = [&](std::function<void()> task) {
@@ -183,7 +148,7 @@ TEST(SharedWork, NoOverflow) {
   int64_t seen = 0;
   const int64_t units = int64_t(1) << 62;
   std::mutex mutex;
-  Threads pool;
+  TaskThreads pool;
   ShareWork(3, pool.schedule(), units, int64_t(1) << 40,
             [&](int64_t first, int64_t last) {
               std::lock_guard<std::mutex> lock(mutex);

@@ -54,8 +54,10 @@ class Sweep {
   void Add(const T* image, int64_t row_stride, const BoxTaps<W>& taps,
            BoxTapsBuilder<W>* builder, const typename Visitor::Box& box) {
     if (image != image_.origin || held_taps_ > kSweptTapsHeld) Run();
-    held_taps_ +=
-        taps.y.begin[taps.pooled_height] + taps.x.begin[taps.pooled_width];
+    const int64_t size = taps.y.begin[taps.pooled_height] +
+                         taps.x.begin[taps.pooled_width] + kSweptBoxTaps;
+    held_taps_ += size;
+    made_taps_ += size;
     image_ = {image, row_stride, channels_};
     if (count_ == boxes_.size()) boxes_.emplace_back();
     Box& added = boxes_[count_++];
@@ -80,6 +82,11 @@ class Sweep {
     for (size_t b = 0; b < count_; ++b) visitor_.Finish(boxes_[b].visited);
     count_ = 0;
     held_taps_ = 0;
+    // A builder keeps memory for the largest box that it ever had.
+    if (made_taps_ > kSweptTapsHeld) {
+      boxes_.clear();
+      made_taps_ = 0;
+    }
   }
 
  private:
@@ -209,6 +216,7 @@ class Sweep {
   std::vector<Box> boxes_;
   size_t count_ = 0;
   int64_t held_taps_ = 0;
+  int64_t made_taps_ = 0;  // that boxes_ may have memory for
   AlignedVector<W> kept_;
   AlignedVector<T> row_;
 };

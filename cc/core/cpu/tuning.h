@@ -89,9 +89,11 @@ constexpr int64_t kSweepChannels = 64;
 constexpr int64_t kMostSplitBoxes = 1 << 19;
 
 // What bounds a sweep's memory: of a map, so that its row is at most 1 MB, and
-// of the taps of its boxes, at 28 bytes each. Unmeasured.
+// of the taps of its boxes, at 28 bytes each, with what a box takes besides, in
+// taps. Unmeasured.
 constexpr int64_t kMostSweptColumns = 4096;
 constexpr int64_t kSweptTapsHeld = 1 << 18;
+constexpr int64_t kSweptBoxTaps = 16;
 
 // ---- Memory.
 
@@ -99,6 +101,9 @@ constexpr int64_t kSweptTapsHeld = 1 << 18;
 // bytes, and a pixel has one or two. Unmeasured.
 constexpr double kTapTableBytes = 64 << 20;
 constexpr double kPixelTapBytes = 80;
+// What boxes add to a tile that waits for the next box to be known. It bounds
+// memory. Unmeasured.
+constexpr size_t kTilePartsHeld = 256;
 // A tensor of at least this much is stored past the caches: W3's forward 18 to
 // 9 ms. The bound itself is unmeasured.
 constexpr int64_t kStreamBytes = 8 << 20;

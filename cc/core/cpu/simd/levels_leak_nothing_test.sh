@@ -10,7 +10,7 @@ for argument in "$@"; do
   level=${argument%%=*}
   archive=${argument#*=}
   symbols=$(nm "$archive")
-  if grep -qE ' U __(asan|ubsan)_' <<<"$symbols"; then
+  if grep -qE ' U __(asan|tsan|ubsan)_' <<<"$symbols"; then
     echo "$level: not looked at, since sanitizers keep functions from being inlined"
     continue
   fi

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import reference
 
 
 def _axis(c1, c2, length, bins, scale, ratio, aligned, geometry):
@@ -33,12 +34,13 @@ def _axis(c1, c2, length, bins, scale, ratio, aligned, geometry):
 def pool(features, boxes, indices, output_size, scale, ratio, aligned, geometry, upstream):
     """Returns (output [K, PH, PW, C], gradient to the features for that upstream)."""
     height, width, channels = features.shape[1:]
+    scale_y, scale_x = reference.scales(scale)
     output = np.zeros((len(boxes), *output_size, channels))
     gradient = np.zeros(features.shape)
     for k, (x1, y1, x2, y2) in enumerate(boxes):
         image = features[indices[k]]
-        rows = _axis(y1, y2, height, output_size[0], scale, ratio, aligned, geometry)
-        columns = _axis(x1, x2, width, output_size[1], scale, ratio, aligned, geometry)
+        rows = _axis(y1, y2, height, output_size[0], scale_y, ratio, aligned, geometry)
+        columns = _axis(x1, x2, width, output_size[1], scale_x, ratio, aligned, geometry)
         for p, q in np.ndindex(*output_size):
             values, taps = [], []
             for y in rows[p]:

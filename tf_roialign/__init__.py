@@ -4,8 +4,12 @@ Importing the package loads the native library and registers its ops and their
 gradients, so that `tf.saved_model.load` finds them.
 """
 
-# First: it says what is wrong where TensorFlow is missing or another version.
+# First: they say what is wrong where TensorFlow is missing or another version, or Keras is set to
+# run on what is not installed.
 from tf_roialign.library import library_path
+
+# isort: split
+from tf_roialign import keras_import as _keras_import  # noqa: F401
 
 # isort: split
 from tf_roialign import gradients as _gradients  # noqa: F401  (registers)

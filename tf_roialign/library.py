@@ -5,6 +5,7 @@ import ctypes
 import os
 import types
 
+from tf_roialign import native_file
 from tf_roialign.version import __version__
 
 try:
@@ -28,9 +29,13 @@ except ImportError as error:
 MAX_MAPS = 8
 
 
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_CORE = "_tf_roialign_core.so"
+
+
 def _path_of(name: str) -> str:
     minor = _minor_version(tf.__version__).replace(".", "_")
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}_{minor}.so")
+    return os.path.join(_FOLDER, f"{name}_{minor}.so")
 
 
 def library_path() -> str:
@@ -124,7 +129,75 @@ def _load() -> types.ModuleType:
             f"{tf.__version__} is installed: install `tensorflow~={versions[-1]}.0`, or build "
             "tf_roialign for this one (`pip install --no-build-isolation .` in its source)."
         )
-    return tf.load_op_library(library_path())
+    path = library_path()
+    _refuse_another_copy(path)
+    problem = _problem_of_files(path)
+    if problem is None:
+        try:
+            ops = tf.load_op_library(_without_links(path))
+        except (tf.errors.OpError, OSError, RuntimeError) as error:
+            problem = _text_of(error)
+        else:
+            if hasattr(ops, "tf_roialign_roi_align"):
+                return ops
+            problem = "its file has been loaded before, by another path"
+    raise ImportError(
+        f"tf_roialign {__version__} cannot load its library {path}: {problem}. Install tf_roialign "
+        "again (`pip install --force-reinstall --no-deps tf_roialign`), or run `make build` in its "
+        "checkout."
+    )
+
+
+def _refuse_another_copy(path: str) -> None:
+    """Raises if TensorFlow has the ops from another file.
+
+    It would take the kernels of both, and then refuse to choose between them.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    if op_def_registry.get("TfRoialign>RoiAlign") is None or _is_loaded(path):
+        return
+    others = ", ".join(_loaded_libraries()) or "a library that it is linked with"
+    raise ImportError(
+        f"tf_roialign cannot be imported from {_FOLDER}: TensorFlow has its ops already, from "
+        f"{others}. A process can have one copy of tf_roialign."
+    )
+
+
+def _is_loaded(path: str) -> bool:
+    """Whether the process has the library of this file, by whatever path."""
+    try:
+        ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+    except OSError:
+        return False
+    return True
+
+
+def _loaded_libraries() -> list[str]:
+    """The paths of all copies of the library in the process, where the system tells."""
+    try:
+        with open("/proc/self/maps") as file:
+            paths = {line.split(maxsplit=5)[-1].strip() for line in file if "_tf_roialign" in line}
+    except OSError:
+        return []
+    return sorted(path for path in paths if os.path.basename(path) != _CORE)
+
+
+def _without_links(path: str) -> str:
+    """The path with the folder's real name, by which TensorFlow tells what it has loaded."""
+    return os.path.join(os.path.realpath(_FOLDER), os.path.basename(path))
+
+
+def _problem_of_files(path: str) -> str | None:
+    """Why a library cannot be loaded, as far as files tell: its own and that of the core."""
+    problem = native_file.problem_of(path)
+    if problem is None and (of_core := native_file.problem_of(os.path.join(_FOLDER, _CORE))):
+        problem = f"of {_CORE} beside it, {of_core}"
+    return problem
+
+
+def _text_of(error: Exception) -> str:
+    return str(getattr(error, "message", error))
 
 
 def _load_xla() -> str | None:
@@ -135,10 +208,13 @@ def _load_xla() -> str | None:
             f"{path} is not there: the package was built without it (in a checkout, `make build` "
             "adds it)"
         )
+    problem = _problem_of_files(path)
+    if problem is not None:
+        return f"{path} cannot be loaded: {problem}"
     try:
-        tf.load_library(path)
-    except (tf.errors.OpError, OSError) as error:
-        return str(getattr(error, "message", error))
+        tf.load_library(_without_links(path))
+    except (tf.errors.OpError, OSError, RuntimeError) as error:
+        return _text_of(error)
     return None
 
 

@@ -73,7 +73,8 @@ def inputs_of(op):
 
 
 @functools.cache
-def _attribute_names(op_type):
+def attribute_names(op_type) -> tuple[str, ...]:
+    """The attributes of an op that its inputs do not tell: what the ops have in common."""
     definition = _definition(op_type)
     told_by_inputs = {argument.number_attr for argument in definition.input_arg}
     return tuple(
@@ -84,8 +85,8 @@ def _attribute_names(op_type):
 
 
 def attributes_of(op) -> dict:
-    """The attributes of an op that its inputs do not tell: what the ops have in common."""
-    return {name: op.get_attr(name) for name in _attribute_names(op.type)}
+    """What these are of an op of a graph or a tape."""
+    return {name: op.get_attr(name) for name in attribute_names(op.type)}
 
 
 @functools.cache

@@ -137,7 +137,7 @@ absl::Status ReadMapCount(Context* context, const OpInfo& info, int* count) {
   if (info.maps == Maps::kOne) return absl::OkStatus();
   int64_t length;
   TF_RETURN_IF_ERROR(context->GetAttr("N", &length));
-  TF_RETURN_IF_ERROR(ToAbsl(CheckMapCount(length)));
+  TF_RETURN_IF_ERROR(ToAbsl(CheckMapCount(info, length)));
   *count = static_cast<int>(length);
   return absl::OkStatus();
 }

@@ -67,10 +67,17 @@ bool HasTooManyElements(const Shape& shape) {
   return false;
 }
 
+// The input that tells the sizes of maps.
+const char* NameOfMaps(const OpInfo& info) {
+  return NameOf(info.Has(Input::kFeaturesShape) ? Input::kFeaturesShape
+                                                : Input::kFeatures);
+}
+
 // "`features`", or an entry of the list that it is.
 std::string NameOfMap(const OpInfo& info, int map) {
-  return info.maps == Maps::kOne ? "`features`"
-                                 : "`features[" + std::to_string(map) + "]`";
+  const std::string name = std::string("`") + NameOfMaps(info);
+  return info.maps == Maps::kOne ? name + "`"
+                                 : name + "[" + std::to_string(map) + "]`";
 }
 
 // The map `map` of those that are there. All have one batch and one number of
@@ -188,12 +195,13 @@ Status CheckBoxes(const Shape& boxes, const Shape& box_indices,
 }
 
 // Of one map, which all boxes read. Which of many is read, values tell.
-Status CheckMapIsNotEmpty(const Shape& features, const Signature& signature) {
+Status CheckMapIsNotEmpty(const OpInfo& info, const Shape& features,
+                          const Signature& signature) {
   const MapExtent& map = signature.maps[0];
   if (signature.sizes.boxes <= 0 || (map.height != 0 && map.width != 0)) {
     return {};
   }
-  return EmptyMap("`features`", features.ToString());
+  return EmptyMap(NameOfMap(info, 0), features.ToString());
 }
 
 Status CheckLevels(const Shape& levels, Signature* signature) {
@@ -342,11 +350,11 @@ Shape Signature::OutputShape(const OpInfo& info, const Params& params,
   return Shape();
 }
 
-Status CheckMapCount(int64_t count) {
+Status CheckMapCount(const OpInfo& info, int64_t count) {
   if (count >= 1 && count <= kMaxMaps) return {};
-  return Status::InvalidArgument("`features` must be a list of 1 to " +
-                                 std::to_string(kMaxMaps) + " maps, got " +
-                                 std::to_string(count));
+  return Status::InvalidArgument(
+      std::string("`") + NameOfMaps(info) + "` must be a list of 1 to " +
+      std::to_string(kMaxMaps) + " maps, got " + std::to_string(count));
 }
 
 Status CheckShapes(const OpInfo& info, const Params& params,
@@ -372,7 +380,7 @@ Status CheckShapes(const OpInfo& info, const Params& params,
   }
   if (info.maps == Maps::kOne) {
     TF_ROIALIGN_RETURN_IF_ERROR(
-        CheckMapIsNotEmpty(shapes.features(0), *signature));
+        CheckMapIsNotEmpty(info, shapes.features(0), *signature));
   }
   if (info.Has(Input::kGradOutput)) {
     TF_ROIALIGN_RETURN_IF_ERROR(

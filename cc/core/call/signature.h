@@ -66,7 +66,7 @@ class InputShapes {
 };
 
 // How long a list of maps may be.
-TF_ROIALIGN_API Status CheckMapCount(int64_t count);
+TF_ROIALIGN_API Status CheckMapCount(const OpInfo& info, int64_t count);
 
 TF_ROIALIGN_API Status CheckShapes(const OpInfo& info, const Params& params,
                                    const InputShapes& shapes,

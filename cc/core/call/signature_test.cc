@@ -305,6 +305,43 @@ TEST(FeaturesShape, HoldsFourSizes) {
   }
 }
 
+// What an op lacks is not in its errors.
+TEST(FeaturesShape, IsNamedInThePlaceOfFeatures) {
+  const auto check = [](const OpInfo& info, const Shape& first,
+                        const Shape& second) {
+    InputShapes shapes = Inputs(first, {3, 5}, {0});
+    shapes[Input::kFeaturesShape] = {4};
+    if (info.maps == Maps::kMany) {
+      shapes.set_map_count(2);
+      shapes.features(1) = second;
+    }
+    Signature signature;
+    return CheckShapes(info, Pool(7, 7), shapes, &signature);
+  };
+  for (const Op op : {Op::kFeatureGrad, Op::kBoxTangentGrad}) {
+    const OpInfo one = InfoOf(op);
+    const OpInfo many = InfoOf(op, Maps::kMany);
+    const Shape map = {2, 8, 9, 16};
+    ExpectInvalidArgument(
+        check(one, {2, 8, 0, 16}, {}),
+        "`features_shape` must have a height and width of at least 1 when "
+        "there are boxes, got [2, 8, 0, 16]");
+    ExpectInvalidArgument(
+        check(one, {1, 1 << 30, 1 << 30, 1}, {}),
+        "`features_shape` must have less than 2^60 elements, sizes of 0 "
+        "counted as 1, got [1, 1073741824, 1073741824, 1]");
+    ExpectInvalidArgument(
+        check(many, map, {3, 8, 9, 16}),
+        "`features_shape[1]` must have shape [2, H, W, 16], the batch and "
+        "channels of the other maps, got [3, 8, 9, 16]");
+    ExpectInvalidArgument(
+        CheckMapCount(many, 9),
+        "`features_shape` must be a list of 1 to 8 maps, got 9");
+  }
+  ExpectInvalidArgument(CheckMapCount(InfoOf(Op::kForward, Maps::kMany), 0),
+                        "`features` must be a list of 1 to 8 maps, got 0");
+}
+
 // The shape of the input itself, before its value is known.
 TEST(FeaturesShape, IsLookedAtWithTheOthers) {
   InputShapes shapes = Inputs(Shape(), {3, 5}, {0});

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <new>
 #include <string>
+#include <type_traits>
 
 #include "cc/core/base/status.h"
 #include "cc/core/call/boxes.h"
 #include "cc/core/call/feature_maps.h"
+#include "cc/core/call/op.h"
 #include "cc/core/call/params.h"
 #include "cc/core/call/signature.h"
 #include "cc/core/cpu/box_table.h"
@@ -30,8 +32,12 @@ Status WithBoxTable(const Params& params, const Sizes& sizes,
       if (maps[m].pixels() > 0) continue;
       for (int64_t k = 0; k < table.count(); ++k) {
         if (table.map(k) != m) continue;
-        return EmptyMap("`features[" + std::to_string(m) + "]`",
-                        Shape({maps[m].height, maps[m].width}).ToString());
+        // Maps that are written only are known by their shapes.
+        const char* const name = NameOf(
+            std::is_const_v<T> ? Input::kFeatures : Input::kFeaturesShape);
+        return EmptyMap(
+            std::string("`") + name + "[" + std::to_string(m) + "]`",
+            Shape({maps[m].height, maps[m].width}).ToString());
       }
     }
     run(table);

@@ -107,7 +107,9 @@ class Detector(tf_roialign.BoxTraining, keras.Model):  # type: ignore[misc, unus
 
     def call(self, inputs: tuple[tf.Tensor, tf.RaggedTensor]) -> tf.Tensor:
         features, boxes = inputs
-        return self.dense(tf.reshape(self.pool(features, boxes), [-1, 7 * 7 * 3]))
+        pooled = self.pool(features, boxes)
+        logits: tf.Tensor = self.dense(tf.reshape(pooled, [-1, 7 * 7 * 3]))
+        return logits
 
 
 def models(features: tf.Tensor, path: str) -> None:

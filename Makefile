@@ -11,6 +11,7 @@ DETECTOR_ARGS ?=
 TENSORFLOWS ?=
 BAZEL_TEST_ARGS ?=
 MUTATIONS ?=
+TRITON_FAULTS_ARGS ?=
 COUNT_ARGS ?=
 # nvcc has a code generator for architectures before 100 and another for those from there on.
 DEVICE_TEST_ARCHITECTURES ?= 90,120
@@ -18,8 +19,8 @@ DEVICE_TEST_ARCHITECTURES ?= 90,120
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton test test-python test-cc test-device count-device test-triton mutations \
-  sanitize tsan aarch64 lint format \
+  compare-detectors triton triton-faults test test-python test-cc test-device count-device \
+  test-triton mutations sanitize tsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -88,7 +89,11 @@ triton: build .venv-triton/.setup-done
 	.venv-triton/bin/python examples/triton/serve.py
 
 test-triton: build .venv-triton/.setup-done
-	.venv-triton/bin/python -m pytest tests/test_triton.py $(PYTEST_ARGS)
+	.venv-triton/bin/python -m pytest tests/test_triton.py tests/test_triton_faults.py $(PYTEST_ARGS)
+
+# Ten minutes of bad, huge and abandoned requests among good ones, with kills: see docs/serving.md.
+triton-faults: build .venv-triton/.setup-done
+	cd tests && ../.venv-triton/bin/python -m serving $(TRITON_FAULTS_ARGS)
 
 test: test-cc test-python
 

@@ -47,3 +47,8 @@ __all__ = [
     "raw_ops",
     "roi_align",
 ]
+
+
+def __dir__() -> list[str]:
+    """What is public, for completion: not the modules that it comes from."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-OutputSize = int | Sequence[int] | tf.TensorShape
-SpatialScale = float | Sequence[float]
+from tf_roialign.types import OutputSize, SpatialScale
 
 _END_OF_INT32 = 2**31
 _PLAIN = (int, float, str, np.generic, np.ndarray)

@@ -1,10 +1,10 @@
 """Turns every form that boxes come in into the ones that the ops read."""
 
+from __future__ import annotations
+
 import functools
 import operator
 import warnings
-from collections.abc import Sequence
-from typing import Union
 
 import keras
 import numpy as np
@@ -12,9 +12,7 @@ import tensorflow as tf
 
 from tf_roialign import keras2
 from tf_roialign.constants import NO_INTEGERS, zeros
-
-TensorLike = tf.types.experimental.TensorLike
-Boxes = Union[TensorLike, tf.RaggedTensor, Sequence[TensorLike]]  # noqa: UP007
+from tf_roialign.types import Boxes, TensorLike
 
 
 def prepare_boxes(features, boxes, box_indices):

@@ -1,5 +1,7 @@
 """Says what boxes look like when they are not what `roi_align` takes them for."""
 
+from __future__ import annotations
+
 import dataclasses
 import operator
 from collections.abc import Sequence
@@ -9,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_roialign import raw_ops
-from tf_roialign.arguments import SpatialScale, check_choice, check_spatial_scale
-from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, to_tensor
+from tf_roialign.arguments import check_choice, check_spatial_scale
+from tf_roialign.boxes import prepare_boxes, to_tensor
+from tf_roialign.types import Boxes, DataFormat, KerasDataFormat, SpatialScale, TensorLike
 
 # The distance of neighbouring numbers, relative.
 _EPSILONS = {tf.float16: 2.0**-10, tf.bfloat16: 2.0**-7}
@@ -79,15 +82,15 @@ class Finding:
     message: str
     count: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         boxes = "1 box" if self.count == 1 else f"{self.count} boxes"
         return f"{self.code} ({boxes}): {self.message}"
 
 
-class Findings(list):
+class Findings(list[Finding]):
     """A list of `Finding`s that reads well when it is printed."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(map(str, self)) or "Nothing found."
 
     # What a notebook shows.
@@ -101,7 +104,7 @@ def check_boxes(
     spatial_scale: SpatialScale = 1.0,
     box_indices: TensorLike | None = None,
     image_size: Sequence[int] | None = None,
-    data_format: str = "NHWC",
+    data_format: DataFormat | KerasDataFormat = "NHWC",
     raise_if_found: bool = False,
 ) -> Findings:
     """Looks for mistakes that `roi_align` cannot see, such as boxes in another format.

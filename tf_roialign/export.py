@@ -5,6 +5,8 @@ ragged inputs. So a ragged input travels as two tensors: its rows, and how many 
 each image has.
 """
 
+from __future__ import annotations
+
 import gc
 import inspect
 import keyword
@@ -31,7 +33,7 @@ _TRIAL_ROWS = 1009
 
 def export_saved_model(
     model: keras.Model | Callable[..., Any],
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     inputs: Any = None,
     *,
     box_outputs: Sequence[str] | None = None,

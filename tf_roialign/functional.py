@@ -1,21 +1,22 @@
 """The functional API."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.arguments import (
-    OutputSize,
-    SpatialScale,
     check_aligned,
     check_choice,
     check_output_size,
     check_sampling_ratio,
     check_spatial_scale,
 )
-from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, scale_exactly, shape_text, to_tensor
+from tf_roialign.boxes import prepare_boxes, scale_exactly, shape_text, to_tensor
 from tf_roialign.library import check_xla
+from tf_roialign.types import Boxes, DataFormat, Mode, OutputSize, SpatialScale, TensorLike
 
 _DTYPES = frozenset(op_defs.dtypes(op_defs.ROI_ALIGN, "T"))
 
@@ -29,8 +30,8 @@ def roi_align(
     aligned: bool = False,
     *,
     box_indices: TensorLike | None = None,
-    data_format: str = "NHWC",
-    mode: str = "avg",
+    data_format: DataFormat = "NHWC",
+    mode: Mode = "avg",
     name: str | None = None,
 ) -> tf.Tensor:
     """Pools each box of a feature map to a fixed size by bilinear sampling.

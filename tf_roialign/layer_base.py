@@ -2,6 +2,7 @@
 
 import numbers
 import sys
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ from tf_roialign.arguments import (
     check_sampling_ratio,
 )
 from tf_roialign.library import supports_xla
+from tf_roialign.types import KerasDataFormat, Mode, OutputSize
 
 DATA_FORMATS = {"channels_last": "NHWC", "channels_first": "NCHW"}
 
@@ -22,7 +24,15 @@ class PoolingLayer(keras.layers.Layer):
 
     automatic_name: str
 
-    def __init__(self, output_size, sampling_ratio, aligned, data_format, mode, **kwargs):
+    def __init__(
+        self,
+        output_size: OutputSize,
+        sampling_ratio: int,
+        aligned: bool,
+        data_format: KerasDataFormat | None,
+        mode: Mode,
+        **kwargs: Any,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError(
                 f"`{type(self).__name__}` needs Keras' TensorFlow backend, got "
@@ -48,7 +58,7 @@ class PoolingLayer(keras.layers.Layer):
         self._is_ragged = False
 
     @property
-    def supports_jit(self):
+    def supports_jit(self) -> bool:
         """Whether Keras may compile this layer with XLA unasked."""
         if not (self._supports_jit and supports_xla()):
             return False
@@ -59,7 +69,7 @@ class PoolingLayer(keras.layers.Layer):
         # has to last.
         super().__setattr__("_supports_jit" if name == "supports_jit" else name, value)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,9 +1,15 @@
 """Keras layers."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
 import keras
+import tensorflow as tf
 
 from tf_roialign import keras2
-from tf_roialign.arguments import OutputSize, SpatialScale, check_spatial_scale
+from tf_roialign.arguments import check_spatial_scale
 from tf_roialign.functional import one_map, roi_align
 from tf_roialign.layer_base import (
     DATA_FORMATS,
@@ -12,6 +18,7 @@ from tf_roialign.layer_base import (
     symbolic,
     symbolic_boxes,
 )
+from tf_roialign.types import Boxes, KerasDataFormat, Mode, OutputSize, SpatialScale, TensorLike
 
 
 @keras.saving.register_keras_serializable(package="tf_roialign")
@@ -79,12 +86,28 @@ class RoIAlign(PoolingLayer):
         spatial_scale: SpatialScale = 1.0,
         sampling_ratio: int = -1,
         aligned: bool = False,
-        data_format: str | None = None,
-        mode: str = "avg",
-        **kwargs,
-    ):
+        data_format: KerasDataFormat | None = None,
+        mode: Mode = "avg",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_size, sampling_ratio, aligned, data_format, mode, **kwargs)
         self.spatial_scale = check_spatial_scale(spatial_scale)
+
+    if TYPE_CHECKING:  # Keras' own says nothing
+
+        @overload
+        def __call__(
+            self, features: TensorLike, boxes: Boxes, box_indices: TensorLike | None = None
+        ) -> tf.Tensor: ...
+        @overload
+        def __call__(self, features: Sequence[Boxes] | Mapping[str, Boxes]) -> tf.Tensor: ...
+        @overload
+        def __call__(
+            self,
+            features: keras.KerasTensor | Sequence[Any] | Mapping[str, Any],
+            boxes: keras.KerasTensor | Sequence[keras.KerasTensor] | None = None,
+            box_indices: keras.KerasTensor | None = None,
+        ) -> keras.KerasTensor: ...
 
     def build(self, features_shape=None, boxes_shape=None, box_indices_shape=None):
         """Does nothing, since there are no weights; the shapes are those of `call`'s arguments."""
@@ -141,7 +164,7 @@ class RoIAlign(PoolingLayer):
     def _spec_of(self, features, boxes, box_indices):
         return self.trace(boxes, features, boxes, box_indices)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

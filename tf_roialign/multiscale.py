@@ -1,5 +1,7 @@
 """The functional API on feature pyramids."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
@@ -9,20 +11,17 @@ import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
 from tf_roialign.arguments import (
-    OutputSize,
-    SpatialScale,
     check_canonical_level,
     check_canonical_scale,
     check_spatial_scale,
 )
-from tf_roialign.boxes import Boxes, TensorLike, prepare_boxes, shape_text, to_tensor
+from tf_roialign.boxes import prepare_boxes, shape_text, to_tensor
 from tf_roialign.constants import float64_on_host
 from tf_roialign.functional import check_rank, prepare_attributes
 from tf_roialign.levels import prepare_levels
 from tf_roialign.library import MAX_MAPS, check_xla
 from tf_roialign.quantized import check_code_dtype, scalar
-
-SpatialScales = Sequence[SpatialScale] | TensorLike
+from tf_roialign.types import Boxes, DataFormat, Mode, OutputSize, SpatialScales, TensorLike
 
 _DTYPES = frozenset(op_defs.dtypes(op_defs.on_many_maps(op_defs.ROI_ALIGN), "T"))
 
@@ -39,8 +38,8 @@ def multiscale_roi_align(
     levels: TensorLike | None = None,
     canonical_scale: float = 224,
     canonical_level: int = 4,
-    data_format: str = "NHWC",
-    mode: str = "avg",
+    data_format: DataFormat = "NHWC",
+    mode: Mode = "avg",
     name: str | None = None,
 ) -> tf.Tensor:
     """Pools each box from one map of a feature pyramid, in one op for all levels.
@@ -132,7 +131,7 @@ def quantized_multiscale_roi_align(
     levels: TensorLike | None = None,
     canonical_scale: float = 224,
     canonical_level: int = 4,
-    data_format: str = "NHWC",
+    data_format: DataFormat = "NHWC",
     name: str | None = None,
 ) -> tf.Tensor:
     """`multiscale_roi_align` of quantized features.

@@ -1,13 +1,15 @@
 """The Keras layer on feature pyramids."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_roialign.arguments import (
-    OutputSize,
     check_canonical_level,
     check_canonical_scale,
     check_spatial_scale,
@@ -20,7 +22,8 @@ from tf_roialign.layer_base import (
     symbolic_boxes,
 )
 from tf_roialign.library import MAX_MAPS
-from tf_roialign.multiscale import SpatialScales, multiscale_roi_align
+from tf_roialign.multiscale import multiscale_roi_align
+from tf_roialign.types import Boxes, KerasDataFormat, Mode, OutputSize, SpatialScales, TensorLike
 
 
 @keras.saving.register_keras_serializable(package="tf_roialign")
@@ -84,15 +87,34 @@ class MultiScaleRoIAlign(PoolingLayer):
         canonical_level: int = 4,
         aligned: bool = False,
         spatial_scales: SpatialScales | None = None,
-        data_format: str | None = None,
-        mode: str = "avg",
-        **kwargs,
-    ):
+        data_format: KerasDataFormat | None = None,
+        mode: Mode = "avg",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_size, sampling_ratio, aligned, data_format, mode, **kwargs)
         self.featmap_names = _check_names(featmap_names)
         self.canonical_scale = check_canonical_scale(canonical_scale)
         self.canonical_level = check_canonical_level(canonical_level)
         self.spatial_scales = _check_scales(spatial_scales, len(self.featmap_names))
+
+    if TYPE_CHECKING:  # Keras' own says nothing
+
+        @overload
+        def __call__(
+            self,
+            features: Mapping[str, TensorLike] | Sequence[TensorLike],
+            boxes: Boxes,
+            image_shapes: TensorLike | None = None,
+            box_indices: TensorLike | None = None,
+        ) -> tf.Tensor: ...
+        @overload
+        def __call__(
+            self,
+            features: Mapping[str, keras.KerasTensor] | Sequence[keras.KerasTensor],
+            boxes: keras.KerasTensor | Sequence[keras.KerasTensor],
+            image_shapes: keras.KerasTensor | TensorLike | None = None,
+            box_indices: keras.KerasTensor | None = None,
+        ) -> keras.KerasTensor: ...
 
     def build(
         self,
@@ -189,7 +211,7 @@ class MultiScaleRoIAlign(PoolingLayer):
         self.note_boxes(boxes)
         return spec
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

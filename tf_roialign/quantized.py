@@ -1,13 +1,14 @@
 """RoIAlign of quantized features."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from tf_roialign import op_defs, raw_ops
-from tf_roialign.arguments import OutputSize, SpatialScale
-from tf_roialign.boxes import Boxes, TensorLike
 from tf_roialign.constants import on_host
 from tf_roialign.functional import one_map, prepare_attributes, prepare_boxes_of_map
 from tf_roialign.library import check_xla
+from tf_roialign.types import Boxes, DataFormat, OutputSize, SpatialScale, TensorLike
 
 _DTYPES = op_defs.dtypes(op_defs.QUANTIZED_ROI_ALIGN, "T")
 
@@ -23,7 +24,7 @@ def quantized_roi_align(
     scale: TensorLike,
     zero_point: TensorLike,
     box_indices: TensorLike | None = None,
-    data_format: str = "NHWC",
+    data_format: DataFormat = "NHWC",
     name: str | None = None,
 ) -> tf.Tensor:
     """`roi_align` of quantized features.

@@ -12,22 +12,31 @@ the forward on quantized features. `multi_scale_roi_align` and the others with
 `tf_roialign.roi_align` and `tf_roialign.multiscale_roi_align` unless you build on the ops.
 """
 
+from collections.abc import Callable as _Callable
+
+import tensorflow as _tf
+
 from tf_roialign.library import ops as _ops
 
-roi_align = _ops.tf_roialign_roi_align
-roi_align_grad = _ops.tf_roialign_roi_align_grad
-roi_align_max_grad = _ops.tf_roialign_roi_align_max_grad
-roi_align_boxes_grad = _ops.tf_roialign_roi_align_boxes_grad
-roi_align_boxes_tangent = _ops.tf_roialign_roi_align_boxes_tangent
-roi_align_boxes_tangent_grad = _ops.tf_roialign_roi_align_boxes_tangent_grad
-quantized_roi_align = _ops.tf_roialign_quantized_roi_align
-multi_scale_roi_align = _ops.tf_roialign_multi_scale_roi_align
-multi_scale_roi_align_grad = _ops.tf_roialign_multi_scale_roi_align_grad
-multi_scale_roi_align_max_grad = _ops.tf_roialign_multi_scale_roi_align_max_grad
-multi_scale_roi_align_boxes_grad = _ops.tf_roialign_multi_scale_roi_align_boxes_grad
-multi_scale_roi_align_boxes_tangent = _ops.tf_roialign_multi_scale_roi_align_boxes_tangent
-multi_scale_roi_align_boxes_tangent_grad = _ops.tf_roialign_multi_scale_roi_align_boxes_tangent_grad
-quantized_multi_scale_roi_align = _ops.tf_roialign_quantized_multi_scale_roi_align
+_Op = _Callable[..., _tf.Tensor]
+_OpOfMaps = _Callable[..., list[_tf.Tensor]]  # one for each map
+
+roi_align: _Op = _ops.tf_roialign_roi_align
+roi_align_grad: _Op = _ops.tf_roialign_roi_align_grad
+roi_align_max_grad: _Op = _ops.tf_roialign_roi_align_max_grad
+roi_align_boxes_grad: _Op = _ops.tf_roialign_roi_align_boxes_grad
+roi_align_boxes_tangent: _Op = _ops.tf_roialign_roi_align_boxes_tangent
+roi_align_boxes_tangent_grad: _Op = _ops.tf_roialign_roi_align_boxes_tangent_grad
+quantized_roi_align: _Op = _ops.tf_roialign_quantized_roi_align
+multi_scale_roi_align: _Op = _ops.tf_roialign_multi_scale_roi_align
+multi_scale_roi_align_grad: _OpOfMaps = _ops.tf_roialign_multi_scale_roi_align_grad
+multi_scale_roi_align_max_grad: _OpOfMaps = _ops.tf_roialign_multi_scale_roi_align_max_grad
+multi_scale_roi_align_boxes_grad: _Op = _ops.tf_roialign_multi_scale_roi_align_boxes_grad
+multi_scale_roi_align_boxes_tangent: _Op = _ops.tf_roialign_multi_scale_roi_align_boxes_tangent
+multi_scale_roi_align_boxes_tangent_grad: _OpOfMaps = (
+    _ops.tf_roialign_multi_scale_roi_align_boxes_tangent_grad
+)
+quantized_multi_scale_roi_align: _Op = _ops.tf_roialign_quantized_multi_scale_roi_align
 
 __all__ = [
     "multi_scale_roi_align",

@@ -1,6 +1,9 @@
 """Keras models with one row of outputs per box, in training: ragged labels, several replicas."""
 
+from __future__ import annotations
+
 import contextlib
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -34,16 +37,16 @@ class BoxTraining:
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        **kwargs,
-    ):
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | Literal["auto"] = "auto",
+        **kwargs: Any,
+    ) -> None:
         """As of `keras.Model`; under a strategy, "auto" does not take XLA."""
         # Keras' attribute is cleared: with it, `fit` takes the mean of the first batch over the
         # replicas to build the model, which ragged tensors do not have.
@@ -71,12 +74,12 @@ class BoxTraining:
             if self._replicas is not None:
                 self._build_optimizer()
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """As of `keras.Model`, which does nothing where `compile` is not its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self._build_optimizer()
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As of `keras.Model`."""
         outputs = super().__call__(*args, **kwargs)
         if self._output_specs is None:
@@ -85,7 +88,9 @@ class BoxTraining:
             object.__setattr__(self, "_output_specs", specs)
         return outputs
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
         """As of `keras.Model`."""
         if kwargs.get("class_weight") is not None and _has_ragged_labels(x, y):
             raise ValueError(
@@ -95,21 +100,21 @@ class BoxTraining:
         with self._ready():
             return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As of `keras.Model`."""
         with self._ready():
             return super().evaluate(*args, **kwargs)
 
-    def predict(self, *args, **kwargs):
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As of `keras.Model`: the rows of all boxes, in the order of the data."""
         with self._scope():
             return super().predict(*args, **kwargs)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         """As of `keras.Model`, with flat labels."""
         return _as_logs(super().train_step(_flat(data)))
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, Any]:
         """As of `keras.Model`, with flat labels."""
         return _as_logs(super().test_step(_flat(data)))
 

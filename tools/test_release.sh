@@ -26,9 +26,17 @@ for minor in "${minors[@]}"; do
   # The oldest has the oldest Keras that it takes.
   keras=()
   [ "$minor" != "${minors[0]}" ] || [ "${#minors[@]}" = 1 ] || keras=("keras==$OLDEST_KERAS")
-  "$minor/bin/pip" install --quiet "$wheel[cpu]" "tensorflow-cpu==$minor.*" "${keras[@]}" pytest
+  # What type checkers say is that of their own versions, and of one TensorFlow.
+  checkers=() typing=()
+  if [ "$minor" = "${minors[-1]}" ]; then
+    mapfile -t checkers < <(grep -E '^(mypy|pyright)' "$root/tools/requirements-dev.txt")
+    typing=(typing)
+  fi
+  "$minor/bin/pip" install --quiet "$wheel[cpu]" "tensorflow-cpu==$minor.*" "${keras[@]}" pytest \
+    "${checkers[@]}"
   "$minor/bin/python" exchange_saved_models.py write "$minor.saved"
-  "$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider $(printf 'tests/test_%s.py ' "${tests[@]}")
+  "$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider \
+    $(printf 'tests/test_%s.py ' "${tests[@]}" "${typing[@]}")
 done
 for written in *.saved; do
   for minor in "${minors[@]}"; do

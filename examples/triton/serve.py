@@ -3,8 +3,8 @@
     make triton
 
 exports the model of examples/box_classifier.py, with the weights that it starts with, and
-serves it on http://localhost:8000 and grpc://localhost:8001 until it is stopped. client.py
-sends requests.
+serves it on http://localhost:8000 and grpc://localhost:8001 until it is stopped; supervise.py
+sees to that. client.py sends requests.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
+
+import supervise
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODEL = "box_classifier"
@@ -81,12 +83,11 @@ def main():
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     export(folder / "repository")
-    process = start(folder, arguments.http_port, arguments.grpc_port)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        sys.exit(process.wait())
-    except KeyboardInterrupt:
-        process.wait()
+    ports = arguments.http_port, arguments.grpc_port
+    supervisor = supervise.Supervisor(lambda: start(folder, *ports), arguments.http_port)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: supervisor.stop())
+    sys.exit(supervisor.run())
 
 
 if __name__ == "__main__":

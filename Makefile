@@ -18,8 +18,8 @@ DEVICE_TEST_ARCHITECTURES ?= 90,120
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton test test-python test-cc test-device count-device test-triton mutations \
-  asan ubsan aarch64 lint format \
+  compare-detectors notebook triton test test-python test-cc test-device count-device test-triton \
+  mutations asan ubsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -82,6 +82,10 @@ detector: build .venv/.detector-done
 
 compare-detectors: build .venv/.detector-done
 	cd examples && ../$(PYTHON) -m detector.compare $(DETECTOR_ARGS)
+
+# Executes docs/notebook.ipynb, whose outputs are committed with it.
+notebook: .venv/.dev-done build
+	.venv/bin/jupyter execute --inplace --NotebookClient.record_timing=False docs/notebook.ipynb
 
 # Serves a box classifier until it is stopped: see docs/serving.md.
 triton: build .venv-triton/.setup-done

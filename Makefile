@@ -85,7 +85,7 @@ compare-detectors: build .venv/.detector-done
 
 # Executes docs/notebook.ipynb, whose outputs are committed with it.
 notebook: .venv/.dev-done build
-	.venv/bin/jupyter execute --inplace --NotebookClient.record_timing=False docs/notebook.ipynb
+	$(PYTHON) tools/execute_notebook.py
 
 # Serves a box classifier until it is stopped: see docs/serving.md.
 triton: build .venv-triton/.setup-done

@@ -487,9 +487,8 @@ def test_without_matplotlib(photograph):
     """The package imports without it; what needs it says so in a sentence."""
     program = """
 import sys
-import tf_roialign
-assert "matplotlib" not in sys.modules
 sys.modules["matplotlib"] = sys.modules["PIL"] = None  # as if they were not installed
+import tf_roialign
 try:
     tf_roialign.draw([[0.5]], [0, 0, 1, 1], 1)
 except ImportError as error:

@@ -46,7 +46,7 @@ def code_cells(notebook):
 def texts(notebook):
     """What each cell prints."""
     return [
-        "".join(output.text for output in cell.outputs if output.output_type == "stream")
+        "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
         for cell in code_cells(notebook)
     ]
 

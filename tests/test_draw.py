@@ -37,10 +37,6 @@ def map_size(scale):
     return {1.0: 24, 0.25: 6, 1.7: 41, 0.5: 12}[y], {1.0: 36, 0.25: 9, 1.7: 62, 0.3: 11}[x]
 
 
-def read(image, box, **arguments):
-    return drawing.read(image, box, **{"bin": None, "mode": "avg", **arguments})
-
-
 # ---- Geometry ---------------------------------------------------------------------------------
 
 
@@ -57,7 +53,7 @@ def test_geometry_is_that_of_the_reference(aligned, ratio, scale, dtype):
     for kind in cases.BOX_KINDS:
         box = (cases.random_box(rng, kind, *size) / cases.by_coordinate(scale)).astype(dtype)
         place = tuple(rng.integers(0, OUTPUT_SIZE))
-        reading = read(
+        reading = drawing.read(
             image,
             box,
             output_size=OUTPUT_SIZE,
@@ -113,7 +109,9 @@ def test_weights_of_the_largest_sample(ratio, aligned):
     image, box = random_image(2, 9, 13), np.array([1.2, -1.4, 9.1, 7.3], "float32")
     arguments = {"sampling_ratio": ratio, "aligned": aligned}
     for place in np.ndindex(OUTPUT_SIZE):
-        reading = read(image, box, output_size=OUTPUT_SIZE, mode="max", bin=place, **arguments)
+        reading = drawing.read(
+            image, box, output_size=OUTPUT_SIZE, mode="max", bin=place, **arguments
+        )
         upstream = np.zeros((1, *OUTPUT_SIZE, 3))
         upstream[0, place[0], place[1]] = 1 / 3
         pooled, gradient = max_reference.pool(
@@ -126,7 +124,7 @@ def test_weights_of_the_largest_sample(ratio, aligned):
 
 def test_features_are_means_of_the_image():
     image = random_image(3)
-    reading = read(image, [0, 0, 9, 9.0], output_size=1, spatial_scale=(0.25, 0.3))
+    reading = drawing.read(image, [0, 0, 9, 9.0], output_size=1, spatial_scale=(0.25, 0.3))
     # In thirds of pixels, to the end of the last feature pixel.
     columns = np.repeat(image, 3, axis=1)
     columns = np.pad(columns, ((0, 0), (0, 2), (0, 0)), constant_values=np.nan)
@@ -136,17 +134,19 @@ def test_features_are_means_of_the_image():
 
 def test_a_map_as_large_as_the_image_is_the_image():
     image = random_image(4)
-    np.testing.assert_array_equal(read(image, [0, 0, 9, 9.0], output_size=1).features, image)
+    np.testing.assert_array_equal(
+        drawing.read(image, [0, 0, 9, 9.0], output_size=1).features, image
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_integers_are_parts_of_the_largest(dtype):
     image = np.array([[0, np.iinfo(dtype).max]], dtype)
-    reading = read(image, [0, 0, 1, 1.0], output_size=1)
+    reading = drawing.read(image, [0, 0, 1, 1.0], output_size=1)
     np.testing.assert_array_equal(reading.image, [[[0], [1]]])
     colours = np.stack([image, image // 2, image // 5, image * 0], axis=-1)
     np.testing.assert_allclose(
-        read(colours, [0, 0, 1, 1.0], output_size=1).image[0, 1], [1, 0.5, 0.2], atol=0.002
+        drawing.read(colours, [0, 0, 1, 1.0], output_size=1).image[0, 1], [1, 0.5, 0.2], atol=0.002
     )
 
 
@@ -225,7 +225,7 @@ def test_the_images():
     arguments = {"output_size": (5, 4), "spatial_scale": 0.25, "aligned": True, "bin": (1, 2)}
     box = [3.1, 4.2, 30, 20]
     overview, close_up, pooled = panels(tf_roialign.draw(image, box, **arguments))
-    reading = read(image, box, **arguments)
+    reading = drawing.read(image, box, **arguments)
 
     background = overview.get_images()[0]
     np.testing.assert_array_equal(background.get_array(), image)
@@ -335,6 +335,40 @@ def test_grey_images():
             assert (background.get_cmap().name, background.get_clim()) == ("gray", (0, 1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_features_of_ones_own(dtype):
+    """Means of their channels, in the same colours close up and pooled."""
+    image, box = random_image(14), [3.1, 4.2, 30, 20]
+    features, held = cases.rounded(np.random.default_rng(15).standard_normal((6, 9, 5)), dtype)
+    arguments = {"output_size": 3, "spatial_scale": 0.25, "sampling_ratio": 2, "mode": "max"}
+    figure = tf_roialign.draw(image, box, features=features, bin=(1, 1), **arguments)
+    overview, close_up, pooled = panels(figure)
+
+    np.testing.assert_array_equal(overview.get_images()[0].get_array(), image)
+    background = close_up.get_images()[0]
+    x1, x2, y2, y1 = (round(end / 4) for end in background.get_extent())
+    means = held.mean(axis=-1)
+    np.testing.assert_allclose(background.get_array(), means[y1:y2, x1:x2], atol=1e-6)
+    expected = tf_roialign.roi_align(
+        tf.cast(features, tf.float32)[tf.newaxis], [[box]], **arguments
+    )
+    np.testing.assert_allclose(
+        artist(pooled, "pooled").get_array(), cases.as_numpy(expected)[0].mean(axis=-1), atol=1e-6
+    )
+    for image in (background, artist(pooled, "pooled")):
+        np.testing.assert_allclose(image.get_clim(), (means.min(), means.max()), atol=1e-6)
+    reading = drawing.read(image=random_image(14), box=box, features=features, **arguments)
+    np.testing.assert_allclose(reading.weights.sum(), 1, rtol=1e-5)
+
+
+def test_features_that_are_no_numbers():
+    features = np.full((6, 9, 2), np.nan, np.float32)
+    features[3, 3] = 1
+    for each in (features, np.full_like(features, np.nan)):
+        figure = tf_roialign.draw(random_image(16), [3, 4, 30, 20.0], 3, 0.25, features=each)
+        figure.savefig(io.BytesIO())
+
+
 def test_says_which_call():
     figure = tf_roialign.draw(
         random_image(11), [1.5, 2, 30, 20], (7, 6), (1 / 4, 1 / 8), 2, True, mode="max"
@@ -366,10 +400,18 @@ GOOD = {"image": np.zeros((8, 8, 3), np.uint8), "box": [1, 1, 6, 6.0], "output_s
         ({"image": np.zeros((2, 8, 8, 3))}, ValueError, r"`image` must have shape .*, got \[2, 8,"),
         ({"image": np.zeros((8, 8, 2))}, ValueError, r"`image` must have shape .*got \[8, 8, 2\]"),
         ({"image": np.zeros((0, 8))}, ValueError, r"`image` must have pixels, got shape \[0, 8\]"),
-        ({"image": [[0.0, 1], [0.5]]}, TypeError, "`image` cannot be converted to an array: "),
+        ({"features": np.zeros((8, 8))}, ValueError, r"`features` must have shape .*, got \[8, 8"),
         ({"image": np.zeros((8, 8), int)}, TypeError, "`image` must be uint8, .*, got int64"),
         ({"image": np.full((8, 8), 255.0)}, ValueError, r"`image` .* in \[0, 1\], .* 255 to 255"),
         ({"image": np.full((8, 8), np.nan)}, ValueError, r"`image` .* in \[0, 1\], .* nan to nan"),
+        (
+            {"features": np.zeros((8, 8))},
+            ValueError,
+            r"`features` must have shape .*, got \[8, 8\]",
+        ),
+        ({"features": np.zeros((0, 8, 1))}, ValueError, r"`features` .* got \[0, 8, 1\]"),
+        ({"features": np.zeros((8, 8, 1), int)}, TypeError, "`features` must be .*, got int64"),
+        ({"features": [{}]}, TypeError, "`features` cannot be converted to a tensor"),
         ({"box": [1, 2, 3]}, ValueError, r"`box` must be four numbers, .*, got shape \[3\]"),
         ({"box": [[1, 2, 3, 4]]}, ValueError, r"`box` must be four .*, got shape \[1, 4\]"),
         ({"box": list("abcd")}, TypeError, "`box` must be float32 or float64, got string"),

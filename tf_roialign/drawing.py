@@ -29,17 +29,19 @@ def draw(
     sampling_ratio: int = -1,
     aligned: bool = False,
     *,
+    features: TensorLike | None = None,
     bin: Sequence[int] | None = None,
     mode: str = "avg",
 ) -> "Figure":
     """Draws what `roi_align` reads of an image for one box, and what comes out.
 
     Three panels: the image with the box, its bins and samples; one bin close up, with the weight
-    of each feature pixel in it; and the pooled box. The features are the image itself, averaged
-    down to the map that `spatial_scale` asks for. Bins, samples and weights are those of the
-    native library, not computed anew.
+    of each feature pixel in it; and the pooled box. Unless features are given, they are the image
+    itself, averaged down to the map that `spatial_scale` asks for. Bins, samples and weights are
+    those of the native library, not computed anew.
 
-    A feature pixel is drawn as the square of image pixels that it is the mean of. With
+    A feature pixel is drawn as the square of image pixels that it stands for: pixel i from
+    `i / spatial_scale` to `(i + 1) / spatial_scale`. With
     `aligned=False` a coordinate means the corner of such a square where the op reads its centre:
     bins lie half a feature pixel right of and below the box, which is the difference between the
     two.
@@ -60,6 +62,8 @@ def draw(
       spatial_scale: As for `roi_align`: the size of the map over that of the image.
       sampling_ratio: As for `roi_align`.
       aligned: As for `roi_align`.
+      features: `[h, w, C]`, the map of the image that is pooled, of any dtype that `roi_align`
+        takes; of its channels and of what comes out the mean is shown.
       bin: `(row, column)` of the bin that is shown close up; by default the one in the middle.
       mode: As for `roi_align`. With "max", weights are the mean over the channels of those of
         the largest sample.
@@ -70,12 +74,22 @@ def draw(
     Raises:
       ImportError: matplotlib is not installed; it comes with `tf_roialign[draw]`.
       ValueError: An argument is out of its range.
-      TypeError: `image` or `box` is no tensor, or has another dtype.
+      TypeError: `image`, `box` or `features` is no tensor, or has another dtype.
       RuntimeError: Called while a graph is built.
     """
     picture = import_picture()
     return picture.draw(
-        read(image, box, output_size, spatial_scale, sampling_ratio, aligned, bin=bin, mode=mode)
+        read(
+            image,
+            box,
+            output_size,
+            spatial_scale,
+            sampling_ratio,
+            aligned,
+            features=features,
+            bin=bin,
+            mode=mode,
+        )
     )
 
 
@@ -99,7 +113,9 @@ class Reading:
     image: np.ndarray
     """`[H, W, C]` in [0, 1]."""
     features: np.ndarray
-    """`[h, w, C]`, the image averaged down."""
+    """`[h, w, C]`."""
+    are_colours: bool
+    """Whether features are the image averaged down, in [0, 1]."""
     box: tuple
     """(x1, y1, x2, y2) in pixels of the image."""
     scale: tuple
@@ -155,7 +171,16 @@ class Reading:
 
 
 def read(
-    image, box, output_size, spatial_scale=1.0, sampling_ratio=-1, aligned=False, *, bin, mode
+    image,
+    box,
+    output_size,
+    spatial_scale=1.0,
+    sampling_ratio=-1,
+    aligned=False,
+    *,
+    features=None,
+    bin=None,
+    mode="avg",
 ) -> Reading:
     """Checks the arguments of `draw` and makes the call."""
     if not tf.executing_eagerly():
@@ -168,7 +193,8 @@ def read(
 
     spatial_scale = check_spatial_scale(spatial_scale)
     scale = spatial_scale if isinstance(spatial_scale, tuple) else (spatial_scale,) * 2
-    features = _features_of(image, scale)
+    are_colours = features is None
+    features = _features_of(image, scale) if are_colours else _to_features(features)
     tensor = tf.constant(features[np.newaxis])
     boxes, _, scales = prepare_boxes_of_map(
         tensor, box[tf.newaxis], spatial_scale, box_indices=[0], data_format="NHWC"
@@ -193,6 +219,7 @@ def read(
     return Reading(
         image=image,
         features=features,
+        are_colours=are_colours,
         box=tuple(box.numpy().tolist()),
         scale=scale,
         axes=axes,
@@ -230,6 +257,20 @@ def _to_image(image):
             f"{values.min():g} to {values.max():g}"
         )
     return np.atleast_3d(values)[..., :3].astype(np.float32)
+
+
+def _to_features(features):
+    """The features as float32, which is enough for a picture."""
+    features = to_tensor(features, "features")
+    if not features.dtype.is_floating:
+        raise TypeError(
+            f"`features` must be float32, float64, float16 or bfloat16, got {features.dtype.name}"
+        )
+    if features.shape.rank != 3 or 0 in features.shape:
+        raise ValueError(
+            f"`features` must have shape [h, w, C] and values, got {shape_text(features)}"
+        )
+    return tf.cast(features, tf.float32).numpy()
 
 
 def _to_box(box):

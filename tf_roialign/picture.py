@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -71,7 +72,8 @@ def _call_text(reading):
 def _draw_overview(axes, reading):
     """The whole image, with the box, all bins and all samples."""
     axes.set_facecolor(_BACKGROUND)
-    _show(axes, reading.image, (0, reading.image.shape[1], reading.image.shape[0], 0))
+    extent = (0, reading.image.shape[1], reading.image.shape[0], 0)
+    _show_colours(axes, reading.image, extent=extent)
     _draw_weights(axes, reading)
     _draw_bins(axes, reading, linewidth=0.7)
     _draw_samples(axes, _samples(reading), _size_in_overview(reading))
@@ -96,7 +98,7 @@ def _draw_close_up(axes, reading):
     shown = reading.features[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if shown.size:
         extent = _extent(reading, max(left, 0), max(top, 0), min(right, width), min(bottom, height))
-        _show(axes, shown, extent, interpolation="nearest")
+        _show_features(axes, reading, shown, extent=extent)
     _draw_weights(axes, reading, with_numbers=True)
     _draw_pixels(axes, reading, (left, top, right, bottom))
     _draw_bins(axes, reading, linewidth=1.5)
@@ -114,8 +116,7 @@ def _draw_close_up(axes, reading):
 
 def _draw_pooled(axes, reading):
     """What comes out."""
-    image = _show(axes, reading.pooled, None, interpolation="nearest")
-    image.set_label("pooled")
+    _show_features(axes, reading, reading.pooled, label="pooled")
     row, column = reading.bin
     axes.add_patch(
         Rectangle((column - 0.5, row - 0.5), 1, 1, label="bin", path_effects=_RIM, **_BIN)
@@ -125,11 +126,23 @@ def _draw_pooled(axes, reading):
     axes.yaxis.get_major_locator().set_params(integer=True)
 
 
-def _show(axes, pixels, extent, **how):
+def _show_colours(axes, pixels, **how):
     """An image of one channel or three, in [0, 1]."""
     if pixels.shape[2] == 1:
         pixels, how = pixels[..., 0], {"cmap": "gray", "vmin": 0, "vmax": 1, **how}
-    return axes.imshow(pixels.clip(0, 1), extent=extent, **how)
+    axes.imshow(pixels.clip(0, 1), **how)
+
+
+def _show_features(axes, reading, pixels, **how):
+    """Features, or what is pooled of them: colours, or else the mean of the channels."""
+    how["interpolation"] = "nearest"
+    if reading.are_colours:
+        _show_colours(axes, pixels, **how)
+        return
+    # The same colours in all panels.
+    norm = Normalize()
+    norm.autoscale(np.ma.masked_invalid(reading.features.mean(axis=-1)))
+    axes.imshow(pixels.mean(axis=-1), cmap="gray", norm=norm, **how)
 
 
 def _draw_weights(axes, reading, with_numbers=False):

@@ -19,8 +19,8 @@ DEVICE_TEST_ARCHITECTURES ?= 90,120
 BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
-  compare-detectors triton triton-faults test test-python test-cc test-device count-device \
-  test-triton mutations sanitize tsan aarch64 lint format \
+  compare-detectors notebook triton triton-faults test test-python test-cc test-device \
+  count-device test-triton mutations sanitize tsan aarch64 lint format \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -83,6 +83,10 @@ detector: build .venv/.detector-done
 
 compare-detectors: build .venv/.detector-done
 	cd examples && ../$(PYTHON) -m detector.compare $(DETECTOR_ARGS)
+
+# Executes docs/notebook.ipynb, whose outputs are committed with it.
+notebook: .venv/.dev-done build
+	$(PYTHON) tools/execute_notebook.py
 
 # Serves a box classifier until it is stopped: see docs/serving.md.
 triton: build .venv-triton/.setup-done

@@ -211,7 +211,7 @@ def test_every_op_is_documented():
     [
         *("RoIAlign", "check_boxes", "export_saved_model", "library_path"),
         *("quantized_roi_align", "roi_align", "flatten_boxes", "multiscale_roi_align"),
-        *("quantized_multiscale_roi_align", "MultiScaleRoIAlign"),
+        *("quantized_multiscale_roi_align", "MultiScaleRoIAlign", "draw"),
     ],
 )
 def test_public_names_are_documented(name):

@@ -18,6 +18,7 @@ from tf_roialign import raw_ops
 from tf_roialign import vectorization as _vectorization  # noqa: F401  (registers)
 from tf_roialign.boxes import flatten_boxes
 from tf_roialign.checks import check_boxes
+from tf_roialign.drawing import draw
 from tf_roialign.export import export_saved_model
 from tf_roialign.functional import roi_align
 from tf_roialign.layers import RoIAlign
@@ -36,6 +37,7 @@ __all__ = [
     "RoIAlign",
     "__version__",
     "check_boxes",
+    "draw",
     "export_saved_model",
     "flatten_boxes",
     "kept_memory",

@@ -1,10 +1,13 @@
-"""Prints what a bug report needs: `python -m tf_roialign`."""
+"""The command line: `python -m tf_roialign` prints what a bug report needs, or runs a command."""
 
+import argparse
 import platform
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from tf_roialign import draw_command
 from tf_roialign.library import (
     build_info,
     built_for,
@@ -18,7 +21,20 @@ from tf_roialign.memory import kept_memory
 from tf_roialign.version import __version__
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments name, by default those of the process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_roialign",
+        description="Without a command: prints what a bug report needs.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    draw_command.add_to(commands)
+    parser.set_defaults(run=report)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def report(options: argparse.Namespace | None = None) -> None:
     """Prints one fact a line."""
     facts = {
         "tf_roialign": __version__,

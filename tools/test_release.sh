@@ -16,7 +16,7 @@ tests=(forward feature_gradient box_gradient double_backward layer_calls layer_k
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-cp -r tests pyproject.toml tools/exchange_saved_models.py "$dir"
+cp -r tests pyproject.toml docs/notebook.ipynb tools/exchange_saved_models.py "$dir"
 cd "$dir"
 unset PYTHONPATH
 
@@ -38,6 +38,9 @@ for minor in "${minors[@]}"; do
   "$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider \
     $(printf 'tests/test_%s.py ' "${tests[@]}" "${typing[@]}")
 done
+# Under the newest: what takes extras.
+"$minor/bin/pip" install --quiet "$wheel[cpu,notebook]" "tensorflow-cpu==$minor.*"
+"$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider tests/test_draw.py tests/test_notebook.py
 for written in *.saved; do
   for minor in "${minors[@]}"; do
     say "TensorFlow $minor loads the SavedModel of ${written%.saved}."

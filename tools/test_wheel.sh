@@ -19,7 +19,7 @@ trap 'rm -rf "$dir"' EXIT
 "$dir/venv/bin/pip" install --quiet "$wheel[cpu,test]"
 "$dir/venv/bin/pip" install --quiet --no-deps --requirement "$root/tools/requirements-keras2.txt"
 
-cp -r "$root/tests" "$root/pyproject.toml" "$dir"
+cp -r "$root/tests" "$root/pyproject.toml" "$root/docs/notebook.ipynb" "$dir"
 cd "$dir"
 unset PYTHONPATH
 venv/bin/python -c '

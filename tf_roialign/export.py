@@ -53,7 +53,8 @@ def export_saved_model(
     A process that loads the SavedModel imports `tf_roialign` first; a C++ program loads
     `tf_roialign.library_path()`.
 
-    Example:
+    Example::
+
         tf_roialign.export_saved_model(model, "served/1")
         loaded = tf.saved_model.load("served/1")  # owns the variables of its signatures
         serve = loaded.signatures["serving_default"]
@@ -82,9 +83,9 @@ def export_saved_model(
         described above, two names are the same, or `box_outputs` names no output, or is
         missing and it cannot be told which outputs have one row per box.
 
-      A served request raises `tf.errors.InvalidArgumentError` where the row lengths are
-      negative or do not add up to the number of rows, and the errors of
-      `tf_roialign.roi_align`.
+    A served request raises `tf.errors.InvalidArgumentError` where the row lengths are
+    negative or do not add up to the number of rows, and the errors of
+    `tf_roialign.roi_align`.
     """
     inputs = _model_inputs(model) if inputs is None else inputs
     specs = _named_specs(model, inputs)

@@ -1,7 +1,7 @@
 """Teaches tf2onnx to write RoIAlign as ONNX' own `RoiAlign`, so that no custom op is needed.
 
 Importing this module registers the handler with tf2onnx. That happens by itself in a process that
-has imported `tf_roialign`, as soon as it imports tf2onnx:
+has imported `tf_roialign`, as soon as it imports tf2onnx::
 
     model, _ = tf2onnx.convert.from_function(function, input_signature)
 

@@ -127,6 +127,19 @@ def test_snippets_run(page, tmp_path, monkeypatch, capsys, settings):
         pytest.skip(f"all of the page ran but what needs {', '.join(missing)}")
 
 
+def test_links_of_readme():
+    """Those of the other pages are looked after by `make docs`."""
+    links = re.findall(r"\]\(([^)\s#:]+)(?:#([^)\s]+))?\)", (ROOT / "README.md").read_text())
+    assert links
+    for target, anchor in links:
+        path = ROOT / target
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+            assert anchor in [slug.replace(" ", "-") for slug in slugs], f"{target}#{anchor}"
+
+
 def test_the_site_has_every_public_name():
     pages = "".join(path.read_text() for path in (ROOT / "docs/api").glob("*.md"))
     shown = re.findall(r"^\.\. auto\w+:: (?:tf_roialign\.)?([\w.]+)$", pages, re.MULTILINE)

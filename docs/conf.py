@@ -32,7 +32,7 @@ napoleon_custom_sections = [("Call arguments", "params_style")]
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:obj", r"(?!tf_roialign\b).*"),  # arguments, and names of TensorFlow's and Keras'
+    ("py:obj", r"(?!tf_roialign[\w.]*\.\w+$).*"),  # code, and names of TensorFlow and Keras
     ("py:(class|exc)", r"(?!tf_roialign\b).*"),  # the types in "Raises", and base classes
 ]
 

@@ -52,7 +52,9 @@ def use_of_readme():
 
 
 def example_of_layer():
-    (example,) = re.findall(r"Example::\n\n(.*?)\n\n", inspect.getdoc(tf_roialign.RoIAlign), re.DOTALL)
+    (example,) = re.findall(
+        r"Example::\n\n(.*?)\n\n", inspect.getdoc(tf_roialign.RoIAlign), re.DOTALL
+    )
     return "import keras\nimport tf_roialign\n" + textwrap.dedent(example)
 
 
@@ -119,7 +121,9 @@ def test_snippets_run(page, tmp_path, monkeypatch, capsys, settings):
             missing.add(block["package"])
             continue
         line = text.count("\n", 0, block.start("code"))
-        exec(compile("\n" * line + block["code"], page, "exec"), names)  # the project's own text
+        # With its place, where AutoGraph finds the source, and who reads an error.
+        code = compile("\n" * line + block["code"], ROOT / page, "exec")
+        exec(code, names)  # the project's own text
         printed = capsys.readouterr().out
         if block["shown"] is not None:
             assert printed.strip() == block["shown"].strip()

@@ -49,11 +49,9 @@ def samples():
     extent = (0, shape[1], shape[0], 0)
     above.imshow(features, extent=extent, cmap="Blues", alpha=0.6)
     weights = weights_of_bin(shape, box, bins, ratio, place)
-    below.imshow(weights, extent=extent, cmap="Oranges", alpha=0.8)
+    below.imshow(weights, extent=extent, cmap="Oranges", vmax=0.5)
     for row, column in np.argwhere(weights > 0):
-        below.text(
-            column + 0.5, row + 0.5, f"{weights[row, column]:.3f}", ha="center", va="center"
-        )
+        below.text(column + 0.5, row + 0.5, f"{weights[row, column]:.3f}", ha="center", va="center")
     x1, y1, x2, y2 = box
     width, height = (x2 - x1) / bins[1], (y2 - y1) / bins[0]
     for axes in (above, below):

@@ -21,8 +21,8 @@ if not (ROOT / "docs").exists():
 
 
 # A block of Python; before it, why it is not run, if it is not, or the optional package that it
-# needs; behind it, what it prints, if that is shown. A block inside of an HTML comment runs too, and
-# readers do not see it.
+# needs; behind it, what it prints, if that is shown. A block inside of an HTML comment runs too,
+# and readers do not see it.
 _BLOCK = re.compile(
     r"(?:^<!-- (?:not run: (?P<reason>\S.*?)|needs (?P<package>\w+)) -->\n)?"
     r"^```python\n(?P<code>.*?)^```$"

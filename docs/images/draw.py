@@ -2,8 +2,8 @@
 
     make docs-images
 
-writes them beside this file; `draw.py FOLDER` writes them elsewhere. A test holds the committed ones
-against this.
+writes them beside this file; `draw.py FOLDER` writes them elsewhere. A test holds the committed
+ones against this.
 """
 
 import pathlib

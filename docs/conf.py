@@ -16,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "docstrings",  # these two are in site/
     "pages_elsewhere",
 ]
 source_suffix = {".md": "markdown"}

@@ -40,11 +40,11 @@ def export_saved_model(
 
     It has two signatures. For a model of `images` and ragged `boxes` they are
 
-      * `"serving_default"`: `images`, `boxes` `[sum(L), 4]`, the boxes of all images
-        one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
-        belong to each image. Outputs are as the model gives them.
-      * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
-        image, and of every ragged input. Outputs with one row per box become `[N, M, ...]`.
+    * `"serving_default"`: `images`, `boxes` `[sum(L), 4]`, the boxes of all images
+      one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
+      belong to each image. Outputs are as the model gives them.
+    * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
+      image, and of every ragged input. Outputs with one row per box become `[N, M, ...]`.
 
     Every ragged input is replaced like this; the others pass as they are. The signatures
     name the outputs by the keys of a dict, or else `output_0`, `output_1`, ... An output

@@ -151,7 +151,7 @@ format: .venv/.dev-done
 # The documentation's site, in build/docs: docs/index.md is its first page. A warning is an error.
 docs: build setup-docs
 	rm -rf build/docs
-	$(PYTHON) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	$(PYTHON) -m sphinx -E -W --keep-going -q -d build/doctrees docs build/docs
 
 # The figures of docs/meaning.md, drawn by the ops.
 docs-images: build

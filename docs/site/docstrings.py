@@ -1,10 +1,12 @@
 """A Sphinx extension: what autodoc and napoleon do not see in this package's docstrings."""
 
 import inspect
+import re
 
 
 def sections(app, what, name, obj, options, lines):
-    """Keeps a colon in "Returns" from being taken for the end of a type."""
+    """Keeps a colon in "Returns" from being taken for the end of a type; links other pages."""
+    lines[:] = [re.sub(r"`docs/(\w+)\.md`", r":doc:`/\1`", line) for line in lines]
     for number, line in enumerate(lines[:-1]):
         if line.strip() == "Returns:":
             text = lines[number + 1]

@@ -51,11 +51,23 @@ def use_of_readme():
     return "\n".join(snippets(use))
 
 
-def example_of_layer():
+def example_of(name):
+    """The example in a docstring."""
     (example,) = re.findall(
-        r"Example::\n\n(.*?)\n\n", inspect.getdoc(tf_roialign.RoIAlign), re.DOTALL
+        r"Example::\n\n(.*?)\n\n", inspect.getdoc(getattr(tf_roialign, name)), re.DOTALL
     )
-    return "import keras\nimport tf_roialign\n" + textwrap.dedent(example)
+    return textwrap.dedent(example)
+
+
+def example_of_layer():
+    return "import keras\nimport tf_roialign\n" + example_of("RoIAlign")
+
+
+EXAMPLES = [
+    name
+    for name in tf_roialign.__all__
+    if "Example::" in (inspect.getdoc(getattr(tf_roialign, name)) or "")
+]
 
 
 def run(program):
@@ -129,6 +141,28 @@ def test_snippets_run(page, tmp_path, monkeypatch, capsys, settings):
             assert printed.strip() == block["shown"].strip()
     if missing:
         pytest.skip(f"all of the page ran but what needs {', '.join(missing)}")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = tf.constant([[8.0, 9, 60, 50], [70, 20, 150, 110], [0, 0, 40, 40]])
+    row_lengths = tf.constant([2, 1], tf.int64)
+    boxes = tf.RaggedTensor.from_row_lengths(rows, row_lengths)
+    images = tf.random.uniform([2, 128, 160, 3])
+    labels = tf.RaggedTensor.from_row_lengths([0, 1, 2], row_lengths)
+    dataset = tf.data.Dataset.from_tensor_slices((images, boxes, labels)).batch(2)
+    inputs = [keras.Input([None, None, 3], name="images")]
+    inputs += [keras.Input([None, 4], ragged=True, name="boxes")]
+    names = {
+        **{"keras": keras, "tf": tf, "tf_roialign": tf_roialign},
+        **{"images": images, "boxes": boxes, "flat_boxes": rows, "row_lengths": row_lengths},
+        "model": keras.Model(inputs, tf_roialign.RoIAlign(7)(*inputs)),
+        "dataset": dataset.map(lambda images, boxes, labels: ((images, boxes), labels)),
+    }
+    for level in range(2, 6):
+        names[f"p{level}"] = tf.random.normal([2, 800 >> level, 1088 >> level, 4])
+    exec(example_of(name), names)  # the project's own text
 
 
 def test_links_of_readme():

@@ -20,7 +20,7 @@ BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
   compare-detectors notebook triton triton-faults test test-python test-cc test-device \
-  count-device test-triton mutations sanitize tsan aarch64 lint format \
+  count-device test-triton mutations sanitize tsan aarch64 lint format docs docs-images setup-docs \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -49,6 +49,13 @@ setup-onnx: .venv/.onnx-done
 setup-detector: .venv/.detector-done
 
 .venv/.detector-done: tools/requirements-detector.txt | .venv/.setup-done
+	.venv/bin/pip install --quiet --requirement $<
+	@touch $@
+
+# Optional: what the documentation's site needs in .venv.
+setup-docs: .venv/.docs-done
+
+.venv/.docs-done: tools/requirements-docs.txt | .venv/.setup-done
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 
@@ -149,6 +156,15 @@ format: .venv/.dev-done
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 	.venv/bin/clang-format -i $(CC_FILES)
+
+# The documentation's site, in build/docs: docs/index.md is its first page. A warning is an error.
+docs: build setup-docs
+	rm -rf build/docs
+	$(PYTHON) -m sphinx -E -W --keep-going -q -d build/doctrees docs build/docs
+
+# The figures of docs/meaning.md, drawn by the ops.
+docs-images: build
+	$(PYTHON) docs/images/draw.py
 
 # A wheel is for other machines: not for the GPUs of this one.
 wheel: export TF_ROIALIGN_CUDA_ARCHITECTURES := $(or $(TF_ROIALIGN_CUDA_ARCHITECTURES),default)

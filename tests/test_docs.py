@@ -1,12 +1,15 @@
-"""The snippets of README and docs run, and give what the page says."""
+"""The snippets of README and docs run, and give what the page says; the site has all it should."""
 
+import importlib.util
 import inspect
 import pathlib
 import re
 import textwrap
 
 import keras
+import matplotlib.testing.compare
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -17,8 +20,30 @@ if not (ROOT / "docs").exists():
     pytest.skip("the pages are only in the checkout", allow_module_level=True)
 
 
+# A block of Python; before it, why it is not run, if it is not, or the optional package that it
+# needs; behind it, what it prints, if that is shown. A block inside of an HTML comment runs too,
+# and readers do not see it.
+_BLOCK = re.compile(
+    r"(?:^<!-- (?:not run: (?P<reason>\S.*?)|needs (?P<package>\w+)) -->\n)?"
+    r"^```python\n(?P<code>.*?)^```$"
+    r"(?:\n\n```text\n(?P<shown>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+PAGES = [
+    str(path.relative_to(ROOT))
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "benchmarks/README.md",
+        *sorted(ROOT.glob("examples/*/README.md")),
+        *sorted(ROOT.glob("docs/**/*.md")),
+    ]
+    if "```python" in path.read_text()
+]
+
+
 def snippets(text):
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return [block["code"] for block in _BLOCK.finditer(text)]
 
 
 def use_of_readme():
@@ -26,9 +51,23 @@ def use_of_readme():
     return "\n".join(snippets(use))
 
 
+def example_of(name):
+    """The example in a docstring."""
+    (example,) = re.findall(
+        r"Example::\n\n(.*?)\n\n", inspect.getdoc(getattr(tf_roialign, name)), re.DOTALL
+    )
+    return textwrap.dedent(example)
+
+
 def example_of_layer():
-    (example,) = re.findall(r"Example:\n(.*?)\n\n", inspect.getdoc(tf_roialign.RoIAlign), re.DOTALL)
-    return "import keras\nimport tf_roialign\n" + textwrap.dedent(example)
+    return "import keras\nimport tf_roialign\n" + example_of("RoIAlign")
+
+
+EXAMPLES = [
+    name
+    for name in tf_roialign.__all__
+    if "Example::" in (inspect.getdoc(getattr(tf_roialign, name)) or "")
+]
 
 
 def run(program):
@@ -70,13 +109,89 @@ def test_readme_use():
     assert names["model"]([names["batch"], names["detections"]]).shape == [3, 10]
 
 
-def test_troubleshooting(capsys):
-    """Every snippet of the page, one after the other; what they print stands in the page."""
-    page = (ROOT / "docs" / "troubleshooting.md").read_text()
-    run("\n".join(snippets(page)))
-    printed = capsys.readouterr().out.strip()
-    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
-    assert printed == "".join(shown).strip()
+@pytest.fixture
+def settings():
+    """Puts back what pages may set for the whole process."""
+    policy, limit = keras.config.dtype_policy(), tf_roialign.kept_memory().limit
+    yield
+    keras.config.set_dtype_policy(policy)
+    tf_roialign.limit_kept_memory(limit)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_snippets_run(page, tmp_path, monkeypatch, capsys, settings):
+    """Every snippet of a page, one after the other; what one prints is what stands behind it."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text()
+    blocks = list(_BLOCK.finditer(text))
+    assert len(blocks) == text.count("```python")
+    names, missing = {}, set()
+    for block in blocks:
+        if block["reason"]:
+            continue
+        if block["package"] and importlib.util.find_spec(block["package"]) is None:
+            missing.add(block["package"])
+            continue
+        line = text.count("\n", 0, block.start("code"))
+        # With its place, where AutoGraph finds the source, and who reads an error.
+        code = compile("\n" * line + block["code"], ROOT / page, "exec")
+        exec(code, names)  # the project's own text
+        printed = capsys.readouterr().out
+        if block["shown"] is not None:
+            assert printed.strip() == block["shown"].strip()
+    if missing:
+        pytest.skip(f"all of the page ran but what needs {', '.join(missing)}")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = tf.constant([[8.0, 9, 60, 50], [70, 20, 150, 110], [0, 0, 40, 40]])
+    row_lengths = tf.constant([2, 1], tf.int64)
+    boxes = tf.RaggedTensor.from_row_lengths(rows, row_lengths)
+    images = tf.random.uniform([2, 128, 160, 3])
+    labels = tf.RaggedTensor.from_row_lengths([0, 1, 2], row_lengths)
+    dataset = tf.data.Dataset.from_tensor_slices((images, boxes, labels)).batch(2)
+    inputs = [keras.Input([None, None, 3], name="images")]
+    inputs += [keras.Input([None, 4], ragged=True, name="boxes")]
+    names = {
+        **{"keras": keras, "tf": tf, "tf_roialign": tf_roialign},
+        **{"images": images, "boxes": boxes, "flat_boxes": rows, "row_lengths": row_lengths},
+        "model": keras.Model(inputs, tf_roialign.RoIAlign(7)(*inputs)),
+        "dataset": dataset.map(lambda images, boxes, labels: ((images, boxes), labels)),
+    }
+    for level in range(2, 6):
+        names[f"p{level}"] = tf.random.normal([2, 800 >> level, 1088 >> level, 4])
+    exec(example_of(name), names)  # the project's own text
+
+
+def test_links_of_readme():
+    """Those of the other pages are looked after by `make docs`."""
+    links = re.findall(r"\]\(([^)\s#:]+)(?:#([^)\s]+))?\)", (ROOT / "README.md").read_text())
+    assert links
+    for target, anchor in links:
+        path = ROOT / target
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+            assert anchor in [slug.replace(" ", "-") for slug in slugs], f"{target}#{anchor}"
+
+
+def test_the_site_has_every_public_name():
+    pages = "".join(path.read_text() for path in (ROOT / "docs/api").glob("*.md"))
+    shown = re.findall(r"^\.\. auto\w+:: (?:tf_roialign\.)?([\w.]+)$", pages, re.MULTILINE)
+    assert set(tf_roialign.__all__) <= set(shown)
+
+
+def test_figures_are_what_the_ops_draw(tmp_path):
+    draw = programs.load(ROOT / "docs/images/draw.py")
+    draw.main(tmp_path)
+    for name in draw.FIGURES:
+        drawn, committed = tmp_path / f"{name}.png", ROOT / f"docs/images/{name}.png"
+        # Versions of matplotlib set letters a little differently.
+        difference = matplotlib.testing.compare.compare_images(committed, drawn, tol=5)
+        assert difference is None, difference
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7, 8])

@@ -88,7 +88,7 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """A list of `Finding`s that reads well when it is printed."""
+    """A list of findings that reads well when it is printed."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "Nothing found."
@@ -146,7 +146,7 @@ def check_boxes(
       raise_if_found: Whether to raise an error of what was found.
 
     Returns:
-      A list of `Finding`s with the attributes `code`, `message` and `count` (of the boxes
+      A list of findings with the attributes `code`, `message` and `count` (of the boxes
       concerned), empty if nothing was found. Print it.
 
     Raises:

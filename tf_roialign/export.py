@@ -42,11 +42,11 @@ def export_saved_model(
 
     It has two signatures. For a model of `images` and ragged `boxes` they are
 
-      * `"serving_default"`: `images`, `boxes` `[sum(L), 4]`, the boxes of all images
-        one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
-        belong to each image. Outputs are as the model gives them.
-      * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
-        image, and of every ragged input. Outputs with one row per box become `[N, M, ...]`.
+    * `"serving_default"`: `images`, `boxes` `[sum(L), 4]`, the boxes of all images
+      one after the other, and `boxes_row_lengths` `[N]`, int64, how many of them
+      belong to each image. Outputs are as the model gives them.
+    * `"serving_dense"`: `images` and `boxes` `[N, M, 4]`, the same number for each
+      image, and of every ragged input. Outputs with one row per box become `[N, M, ...]`.
 
     Every ragged input is replaced like this; the others pass as they are. The signatures
     name the outputs by the keys of a dict, or else `output_0`, `output_1`, ... An output
@@ -55,7 +55,8 @@ def export_saved_model(
     A process that loads the SavedModel imports `tf_roialign` first; a C++ program loads
     `tf_roialign.library_path()`.
 
-    Example:
+    Example::
+
         tf_roialign.export_saved_model(model, "served/1")
         loaded = tf.saved_model.load("served/1")  # owns the variables of its signatures
         serve = loaded.signatures["serving_default"]
@@ -84,9 +85,9 @@ def export_saved_model(
         described above, two names are the same, or `box_outputs` names no output, or is
         missing and it cannot be told which outputs have one row per box.
 
-      A served request raises `tf.errors.InvalidArgumentError` where the row lengths are
-      negative or do not add up to the number of rows, and the errors of
-      `tf_roialign.roi_align`.
+    A served request raises `tf.errors.InvalidArgumentError` where the row lengths are
+    negative or do not add up to the number of rows, and the errors of
+    `tf_roialign.roi_align`.
     """
     inputs = _model_inputs(model) if inputs is None else inputs
     specs = _named_specs(model, inputs)

@@ -36,7 +36,7 @@ def roi_align(
 ) -> tf.Tensor:
     """Pools each box of a feature map to a fixed size by bilinear sampling.
 
-    RoIAlign of [Mask R-CNN](https://arxiv.org/abs/1703.06870) with the meaning,
+    RoIAlign of Mask R-CNN (https://arxiv.org/abs/1703.06870) with the meaning,
     argument names, order and defaults of `torchvision.ops.roi_align`; only the first
     argument has another name, `features` for `input`. Each box is cut into PH x PW
     bins; a bin's value is the mean of the bilinear samples in it. A sample more than one

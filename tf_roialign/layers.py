@@ -40,7 +40,8 @@ class RoIAlign(PoolingLayer):
     train with a `tf.data.Dataset` of batches `((images, boxes), labels)` whose labels
     have one row per box.
 
-    Example:
+    Example::
+
         image = keras.Input([None, None, 3])
         boxes = keras.Input([None, 4], ragged=True)
         features = keras.layers.Conv2D(64, 4, strides=4)(image)
@@ -75,7 +76,7 @@ class RoIAlign(PoolingLayer):
       ValueError: An argument is out of its range.
       RuntimeError: Keras runs on another backend than TensorFlow.
 
-      Errors of a call are those of `tf_roialign.roi_align`.
+    Errors of a call are those of `tf_roialign.roi_align`.
     """
 
     automatic_name = "roi_align"

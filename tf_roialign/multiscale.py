@@ -44,9 +44,9 @@ def multiscale_roi_align(
 ) -> tf.Tensor:
     """Pools each box from one map of a feature pyramid, in one op for all levels.
 
-    `tf_roialign.roi_align` of each box on the map of its level, as in [Feature Pyramid
-    Networks](https://arxiv.org/abs/1612.03144) and `torchvision.ops.MultiScaleRoIAlign`: the
-    level of a box is
+    `tf_roialign.roi_align` of each box on the map of its level, as in Feature Pyramid
+    Networks (https://arxiv.org/abs/1612.03144) and `torchvision.ops.MultiScaleRoIAlign`: the
+    level of a box is::
 
         floor(canonical_level + log2(sqrt(area) / canonical_scale) + 1e-6)
 

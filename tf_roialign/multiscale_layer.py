@@ -35,7 +35,8 @@ class MultiScaleRoIAlign(PoolingLayer):
 
     XLA, `fit` and labels: as for `tf_roialign.RoIAlign`.
 
-    Example:
+    Example::
+
         pool = tf_roialign.MultiScaleRoIAlign(["p2", "p3", "p4", "p5"], 7, 2, aligned=True)
         pooled = pool({"p2": p2, "p3": p3, "p4": p4, "p5": p5}, boxes, image_shapes=[(800, 1088)])
 
@@ -72,7 +73,7 @@ class MultiScaleRoIAlign(PoolingLayer):
         neither `spatial_scales` nor `image_shapes`.
       RuntimeError: Keras runs on another backend than TensorFlow.
 
-      Errors of a call are those of `tf_roialign.multiscale_roi_align`.
+    Errors of a call are those of `tf_roialign.multiscale_roi_align`.
     """
 
     automatic_name = "multiscale_roi_align"

@@ -1,7 +1,7 @@
 """Teaches tf2onnx to write RoIAlign as ONNX' own `RoiAlign`, so that no custom op is needed.
 
 Importing this module registers the handler with tf2onnx. That happens by itself in a process that
-has imported `tf_roialign`, as soon as it imports tf2onnx:
+has imported `tf_roialign`, as soon as it imports tf2onnx::
 
     model, _ = tf2onnx.convert.from_function(function, input_signature)
 
@@ -15,15 +15,15 @@ The model runs in onnxruntime, OpenVINO, TensorRT and whatever else knows `RoiAl
 boxes, sampling ratios, `aligned` and layouts of `tf_roialign.roi_align` mean is kept, and
 K, N, M may be unknown. What ONNX does not say:
 
-  * A box with a coordinate that is not finite is NaN here; in ONNX it is left open.
-  * An image index out of range is an error here; in ONNX it is left open. So are other
-    checks of values: tf2onnx drops assertions.
-  * Dtypes: `RoiAlign` has one dtype for features and boxes, in which coordinates and
-    results are computed. It is float64 if either is float64 here, or else float32, to
-    which 16-bit features are widened. Runtimes may compute in fewer bits than they are
-    told: OpenVINO does, for float64.
-  * Samples outside the map that read a NaN or infinite pixel: zero here; the border's
-    pixels may leak into them in other implementations.
+* A box with a coordinate that is not finite is NaN here; in ONNX it is left open.
+* An image index out of range is an error here; in ONNX it is left open. So are other
+  checks of values: tf2onnx drops assertions.
+* Dtypes: `RoiAlign` has one dtype for features and boxes, in which coordinates and
+  results are computed. It is float64 if either is float64 here, or else float32, to
+  which 16-bit features are widened. Runtimes may compute in fewer bits than they are
+  told: OpenVINO does, for float64.
+* Samples outside the map that read a NaN or infinite pixel: zero here; the border's
+  pixels may leak into them in other implementations.
 
 Raises:
   ImportError: On import: tf2onnx is not installed; it comes with `tf_roialign[onnx]`.

@@ -12,7 +12,7 @@ import tensorflow as tf
 class BoxTraining:
     """Lets `fit` and `evaluate` take ragged labels, and run under `tf.distribute`.
 
-    A mixin for a subclass of `keras.Model` whose outputs have one row per box:
+    A mixin for a subclass of `keras.Model` whose outputs have one row per box::
 
         class Detector(tf_roialign.BoxTraining, keras.Model): ...
 
@@ -160,7 +160,8 @@ class BoxModel(BoxTraining, keras.Model):
     What it does beside `keras.Model` is said at `BoxTraining`, which is the mixin for models that
     you subclass.
 
-    Example:
+    Example::
+
         with tf.distribute.MirroredStrategy().scope():
             images, boxes = keras.Input([None, None, 3]), keras.Input([None, 4], ragged=True)
             features = keras.layers.Conv2D(64, 4, strides=4, activation="relu")(images)

@@ -55,9 +55,19 @@ TYPED_TEST(Paths, FormsOfBoxes) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   ForEachLayout([](Layout layout, int64_t channels) {
     KernelCall<T, B> call = MakeCall<T, B>(22, layout, false, -1, channels);
+    // The forward of two samples is a kernel of its own.
+    const auto expect_forward_is_cpu = [&](bool wide_indices) {
+      KernelCall<T, B> two_samples = call;
+      two_samples.params.sampling_ratio = 2;
+      ExpectForwardIsCpu(
+          two_samples,
+          Forward(two_samples, ThreadOrder::kDescending, wide_indices));
+    };
     call.form = BoxForm::kSeparate;
-    ExpectModesAreCpu(call, ThreadOrder::kDescending, /*wide_indices=*/false);
-    ExpectModesAreCpu(call, ThreadOrder::kDescending, /*wide_indices=*/true);
+    for (const bool wide_indices : {false, true}) {
+      ExpectModesAreCpu(call, ThreadOrder::kDescending, wide_indices);
+      expect_forward_is_cpu(wide_indices);
+    }
     call.form = BoxForm::kDense;
     while (call.sizes.boxes % call.sizes.batch != 0) {
       call.column.pop_back();
@@ -69,6 +79,7 @@ TYPED_TEST(Paths, FormsOfBoxes) {
     }
     call.Draw(23);
     ExpectModesAreCpu(call);
+    expect_forward_is_cpu(/*wide_indices=*/false);
   });
 }
 

@@ -25,7 +25,7 @@ constexpr Layout kLayouts[] = {Layout::kNHWC, Layout::kNCHW};
 constexpr int kManyBins = cuda::kBinsInHand + 6;
 constexpr int kLong = cuda::kMaxListTaps + 60;
 // Boxes on one pixel, whose lists do not fit a tile at once.
-constexpr int kManyBoxes = 30;
+constexpr int kManyBoxes = 12;
 // More boxes than a block that groups them looks at in one round, or in four.
 constexpr int kBoxesToGroup = 5 * cuda::kGroupingThreads + 7;
 // More than a block of the feature gradient has at a time, in either layout.
@@ -100,6 +100,13 @@ void AddLong(Layout layout, std::vector<SmallCall>* calls) {
       AddBoxGrad(call, calls);
     }
   }
+  // No samples of y, whose list the threads look at again for other channels.
+  FloatCall flat = OnOneMap(layout, {1, 5}, -1, 136, 1, kLong);
+  flat.params.mode = Mode::kMax;
+  flat.AddBox(0, -3, 0.5, 4.95 * kLong, 0.5);
+  flat.Draw(43);
+  AddForward(flat, calls);
+  AddBoxGrad(flat, calls);
 }
 
 // A tile's lists that are filled again and again, by blocks of several slices

@@ -20,7 +20,7 @@ namespace tf_roialign {
 namespace {
 
 // A block of these calls issues less.
-constexpr uint64_t kMostInstructions = 2'000'000;
+constexpr uint64_t kMostInstructions = 4'000'000;
 
 Lines LinesOf(const std::string& text) {
   Lines lines;

@@ -207,6 +207,9 @@ void AddBoxes(std::vector<SmallCall>* calls) {
     for (const int64_t channels : {8, 3}) {
       OpCall<T> call =
           CallOnMaps<T, float>(50, {{3, 5}, -1, true, layout}, channels);
+      // In the first pixels, before which a tap that is none would read.
+      AddBox({0, -1, -1, 4, 4}, &call);
+      Draw(&call);
       const OpCall<T> on_cpu = AddBadIndices(BoxForm::kIndexed, &call);
       AddOps(call, on_cpu, calls);
       // More bins than a block has in hand; lists that do not fit.

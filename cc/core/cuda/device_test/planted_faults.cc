@@ -104,7 +104,7 @@ Planted PlantEach(
       if (module->second.empty()) module->second = LinesOf(text);
       const ptx::Program& program = loaded->program;
       for (size_t at = 0; at < program.code.size(); ++at) {
-        if (loaded->counts[at].lanes == 0) continue;
+        if (loaded->counts[at].warps == 0) continue;
         const ptx::Instruction& instruction = program.code[at];
         const Change change = choose(module->second, instruction);
         if (change.line == 0) continue;
@@ -131,7 +131,9 @@ Planted PlantEach(
         [&](int i) { return !FailuresOf(calls[i], patch).empty(); });
     if (noticed) continue;
     ++planted.unnoticed;
-    std::printf("  not noticed: %s\n", fault.name.c_str());
+    std::printf("  not noticed in calls");
+    for (const int i : fault.calls) std::printf(" %d", i);
+    std::printf(": %s\n", fault.name.c_str());
   }
   std::printf("%s: %d, not noticed %d\n", what, planted.all, planted.unnoticed);
   return planted;
@@ -163,16 +165,16 @@ Change MovedAccess(const Lines& module, const ptx::Instruction& instruction) {
                              "[$1+" + std::to_string(offset + bytes) + "]")};
 }
 
-Change WithoutGuard(const Lines& module, const ptx::Instruction& instruction) {
-  if (!IsGlobal(instruction.text)) return {};
+Change WithoutGuard(const Lines& module, const ptx::Instruction& branch) {
   static const std::regex guard(R"(^\s*@!?%p\d+ bra[^;]*;)");
-  static const std::regex label(R"(^\$\w+:)");
-  for (int line = instruction.line - 1; line > 0; --line) {
-    const std::string& text = module[line - 1];
-    if (std::regex_search(text, guard)) {
-      return {line, std::regex_replace(text, guard, "")};
+  static const std::regex end(R"(^\$\w+:|\bbra\b)");
+  const std::string& line = module[branch.line - 1];
+  if (!std::regex_search(line, guard)) return {};
+  for (size_t i = branch.line; i < module.size(); ++i) {
+    if (IsGlobal(module[i])) {
+      return {branch.line, std::regex_replace(line, guard, "")};
     }
-    if (std::regex_search(text, label)) return {};
+    if (std::regex_search(module[i], end)) return {};
   }
   return {};
 }

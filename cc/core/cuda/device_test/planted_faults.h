@@ -56,8 +56,8 @@ Planted PlantEach(const char* what, const std::vector<SmallCall>& calls,
 Change WithoutBarrier(const Lines& module, const ptx::Instruction& instruction);
 // An access to global memory goes to the element behind:
 Change MovedAccess(const Lines& module, const ptx::Instruction& instruction);
-// One is made whatever the branch just before it says:
-Change WithoutGuard(const Lines& module, const ptx::Instruction& instruction);
+// A branch does not keep lanes from the access right behind it:
+Change WithoutGuard(const Lines& module, const ptx::Instruction& branch);
 
 }  // namespace tf_roialign
 

@@ -97,7 +97,7 @@ TF_ROIALIGN_HOST_DEVICE void WriteBoxGrad(const double grad[kCoordinates],
                                           int64_t columns, int64_t k,
                                           B* grad_boxes) {
   B* const to = CoordinatesOfRow(grad_boxes, columns, k);
-  for (B* other = grad_boxes + k * columns; other < to; ++other) *other = B(0);
+  if (columns > kCoordinates) grad_boxes[k * columns] = B(0);
   for (int i = 0; i < kCoordinates; ++i) to[i] = static_cast<B>(grad[i]);
 }
 

@@ -55,9 +55,19 @@ TYPED_TEST(Paths, FormsOfBoxes) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   ForEachLayout([](Layout layout, int64_t channels) {
     KernelCall<T, B> call = MakeCall<T, B>(22, layout, false, -1, channels);
+    // The forward of two samples is a kernel of its own.
+    const auto expect_forward_is_cpu = [&](bool wide_indices) {
+      KernelCall<T, B> two_samples = call;
+      two_samples.params.sampling_ratio = 2;
+      ExpectForwardIsCpu(
+          two_samples,
+          Forward(two_samples, ThreadOrder::kDescending, wide_indices));
+    };
     call.form = BoxForm::kSeparate;
-    ExpectModesAreCpu(call, ThreadOrder::kDescending, /*wide_indices=*/false);
-    ExpectModesAreCpu(call, ThreadOrder::kDescending, /*wide_indices=*/true);
+    for (const bool wide_indices : {false, true}) {
+      ExpectModesAreCpu(call, ThreadOrder::kDescending, wide_indices);
+      expect_forward_is_cpu(wide_indices);
+    }
     call.form = BoxForm::kDense;
     while (call.sizes.boxes % call.sizes.batch != 0) {
       call.column.pop_back();
@@ -69,6 +79,7 @@ TYPED_TEST(Paths, FormsOfBoxes) {
     }
     call.Draw(23);
     ExpectModesAreCpu(call);
+    expect_forward_is_cpu(/*wide_indices=*/false);
   });
 }
 
@@ -204,6 +215,45 @@ TYPED_TEST(Paths, ManyBoxesOnOnePixel) {
   });
 }
 
+// Lists that do not fit, in blocks of several slices of the channels: they are
+// made again for each.
+TYPED_TEST(Paths, ListsForSeveralSlices) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  const FewBlocks few;
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int64_t channels : {1056, 137}) {
+      KernelCall<T, B> call = Empty<T, B>(layout, {7, 7}, -1, 6, 7, channels);
+      std::mt19937 random(36);
+      std::uniform_real_distribution<double> unit(0, 1);
+      for (int k = 0; k < 6; ++k) {
+        const double x = 3 + unit(random), y = 3 + unit(random);
+        call.AddBox(0, x, y, x + unit(random), y + unit(random));
+      }
+      call.Draw(37);
+      for (const Mode mode : kModes) {
+        call.params.mode = mode;
+        ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kShuffled));
+      }
+    }
+  }
+}
+
+// More boxes than the block that groups them looks at in one round, or in four,
+// of three images; the second one has none.
+TEST(BoxPaths, MoreThanAreGroupedAtOnce) {
+  KernelCall<float, float> call =
+      Empty<float, float>(Layout::kNHWC, {1, 1}, 1, 5, 4, 1);
+  call.sizes.batch = 3;
+  std::mt19937 random(38);
+  std::uniform_real_distribution<double> place(-1, 5);
+  for (int k = 0; k < 5 * cuda::kGroupingThreads + 7; ++k) {
+    const double x = place(random), y = place(random);
+    call.AddBox(k % 3 == 0 ? 0 : 2, x, y, x + 1, y + 1);
+  }
+  call.Draw(39);
+  ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kShuffled));
+}
+
 // More channels than a block has at a time.
 TYPED_TEST(Paths, ManyChannels) {
   TF_ROIALIGN_DTYPES_OF_TEST;
@@ -221,6 +271,30 @@ TYPED_TEST(Paths, ManyChannels) {
       }
     }
   }
+}
+
+// NaN in features and in upstream gradients: what is made of it is rounded by a
+// rule of its own to 16 bits, and is the largest.
+TYPED_TEST(Paths, NotANumber) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  ForEachLayout([](Layout layout, int64_t channels) {
+    for (const int ratio : {-1, 2}) {
+      KernelCall<T, B> call = MakeCall<T, B>(40, layout, true, ratio, channels);
+      std::mt19937 random(41);
+      for (T& value : call.features) {
+        if (random() % 30 == 0) value = FromDouble<T>(NAN);
+      }
+      for (T& value : call.grad_output) {
+        if (random() % 200 == 0) value = FromDouble<T>(NAN);
+      }
+      for (const Mode mode : kModes) {
+        call.params.mode = mode;
+        ExpectForwardIsCpu(call, Forward(call, ThreadOrder::kAscending));
+        ExpectFeatureGradIsCpu(call,
+                               FeatureGrad(call, ThreadOrder::kAscending));
+      }
+    }
+  });
 }
 
 TYPED_TEST(Paths, NothingToDo) {

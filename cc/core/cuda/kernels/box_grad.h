@@ -68,7 +68,8 @@ struct BoxGradNhwc {
       if (problem.sampling_ratio == 2) {
         taps.MakeTwoSamples(box, p, 1, q, bins, kThreads);
         AddBins(taps, part, bins, &sums);
-      } else {
+        SyncThreads();
+      } else {  // Count() has a barrier before lists change
         taps.Count(box, p, 1, q, bins, kThreads);
         const int y_all = taps.y.begin(1), x_all = taps.x.begin(bins);
         if (y_all <= y_capacity && x_all <= x_capacity) {
@@ -79,7 +80,6 @@ struct BoxGradNhwc {
           AddPieces(box, part, p, q, bins, &taps, &sums);
         }
       }
-      SyncThreads();
     }
     ReduceBoxSums<kThreads>(sums, reduced, &parts[unit]);
   }
@@ -287,13 +287,15 @@ struct BoxGradNchw {
             box.map().width * static_cast<int>(sizeof(T)),
             channels};
         if (lists_fit && problem.sampling_ratio == 2) {
+          const ListRange all = {0, INT32_MAX};
           taps.MakeTwoSamples(box, p, rows, q, bins, kThreads);
-          AddPiece(taps, part, rows, bins, {0, INT32_MAX}, {0, INT32_MAX},
-                   entries, &sums);
+          const int count = ListEntries(taps, bins, all, entries);
+          SyncThreads();
+          AddPiece(taps, part, rows, all, count, entries, &sums);
+          SyncThreads();
         } else {
           AddPieces(box, part, p, rows, q, bins, &taps, entries, &sums);
         }
-        SyncThreads();
       }
     }
     ReduceBoxSums<kThreads>(sums, reduced, &parts[unit]);
@@ -331,15 +333,16 @@ struct BoxGradNchw {
       const int y_to = Min(y_all, y + y_capacity);
       for (int x = 0; x < x_all; x += x_capacity) {
         const int x_to = Min(x_all, x + x_capacity);
+        const int count = ListEntries(*taps, bins, {x, x_to}, entries);
         taps->Make(box, p, rows, q, bins, y, y_to, x, x_to, kThreads);
-        AddPiece(*taps, part, rows, bins, {y, y_to}, {x, x_to}, entries, sums);
+        AddPiece(*taps, part, rows, {y, y_to}, count, entries, sums);
         SyncThreads();
       }
     }
   }
 
-  // Of the x taps in hand, those that may be taps, so that no thread has
-  // padding. Returns how many; ends with a barrier.
+  // Of the x taps that come in hand, those that may be taps, so that no thread
+  // has padding. Returns how many; a barrier has to follow.
   TF_ROIALIGN_DEVICE int ListEntries(const Taps& taps, int bins,
                                      const ListRange& x, Entry* entries) const {
     int all = 0;
@@ -353,16 +356,13 @@ struct BoxGradNchw {
       }
       all += count;
     }
-    SyncThreads();
     return all;
   }
 
-  // Adds what the taps y and x in hand give, of `rows` by `bins` bins.
+  // Adds what the taps y and the entries in hand give, of `rows` rows of bins.
   TF_ROIALIGN_DEVICE void AddPiece(const Taps& taps, const Part& part, int rows,
-                                   int bins, const ListRange& y,
-                                   const ListRange& x, Entry* entries,
-                                   BoxSums* sums) const {
-    const int count = ListEntries(taps, bins, x, entries);
+                                   const ListRange& y, int count,
+                                   const Entry* entries, BoxSums* sums) const {
     if (count == 0) return;
     const Divisor by_entry(count), by_row(rows);
     const int groups = (part.channels + kTogether - 1) / kTogether;

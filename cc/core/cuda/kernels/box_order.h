@@ -97,7 +97,7 @@ struct GroupBoxes {
     const int warp = ThreadIndex() / kWarp, lane = ThreadIndex() % kWarp;
     SharedPieces shared;
     int* counts = shared.Take<int>(kWarps);
-    int* totals = shared.Take<int>(kWarps);
+    int* earlier_counts = shared.Take<int>(kWarps);
 
     int earlier = 0;  // counted by lane 0 of each warp
     for (int64_t base = 0; base < boxes; base += kThreads) {
@@ -105,10 +105,10 @@ struct GroupBoxes {
       const int other = k < boxes ? groups[k] : -1;
       earlier += CountBits(Ballot(other >= 0 && other < group));
     }
-    if (lane == 0) totals[warp] = earlier;
+    if (lane == 0) earlier_counts[warp] = earlier;
     SyncThreads();
     int64_t place = 0;
-    for (int i = 0; i < kWarps; ++i) place += totals[i];
+    for (int i = 0; i < kWarps; ++i) place += earlier_counts[i];
 
     const int64_t begin = place;
     for (int64_t base = 0; base < boxes; base += kThreads) {
@@ -129,7 +129,10 @@ struct GroupBoxes {
         ordered_pixels[to] = pixels[k];
       }
       place += all;
-      SyncThreads();
+      // The next counts go where nobody reads any more since the barrier.
+      int* const read = counts;
+      counts = earlier_counts;
+      earlier_counts = read;
     }
     if (ThreadIndex() == 0) ranges[group] = {begin, place};
   }

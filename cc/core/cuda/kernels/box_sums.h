@@ -16,11 +16,11 @@ struct BoxSums {
   double y2 = 0;
 };
 
-// Adds the threads' sums in a fixed order; thread 0 stores the result.
+// Adds the threads' sums in a fixed order; thread 0 stores the result. Nobody
+// else uses `shared`.
 template <int kThreads>
 TF_ROIALIGN_DEVICE void ReduceBoxSums(const BoxSums& mine, BoxSums* shared,
                                       BoxSums* to) {
-  SyncThreads();
   shared[ThreadIndex()] = mine;
   for (int half = kThreads / 2; half > 0; half /= 2) {
     SyncThreads();

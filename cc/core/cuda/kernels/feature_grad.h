@@ -57,9 +57,6 @@ struct FeatureGradNhwc {
         add(true, true);
       } else {
         ready = tile.ForEachList(add);
-        // Lists that were not enough are made again: nobody may still read
-        // them.
-        if (!ready) SyncThreads();
       }
     }
   }
@@ -197,7 +194,6 @@ struct FeatureGradNchw {
         add(true, true);
       } else {
         ready = tile.ForEachList(add);
-        if (!ready) SyncThreads();
       }
       if (!inside) continue;
       T* to = map.As<T>() + (place.image * problem.channels + c) * plane +

@@ -422,7 +422,6 @@ struct ForwardNchw {
       StoreOne(sum, out + c * problem.bins() +
                         int64_t(bins.p) * problem.pooled_width() + bins.q + i);
     }
-    SyncThreads();
   }
 };
 

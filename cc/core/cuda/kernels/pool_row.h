@@ -113,7 +113,6 @@ struct PoolRow {
       }
       if (mine) sum.StoreTo(of_box, OutputOf(row, item));
     }
-    SyncThreads();
   }
 
   // Ends with a barrier.

@@ -197,8 +197,8 @@ class Tile {
 
   // Makes the lists, as many at a time as fit, and calls add(first, last)
   // whenever they are ready: at least once, with `first` and `last` for the
-  // first and the last time. All threads call it. Returns whether one call was
-  // enough: the lists then stay as they are.
+  // first and the last time. All threads call it, and may call it again at
+  // once. Returns whether one call was enough: the lists then stay as they are.
   template <typename Add>
   TF_ROIALIGN_DEVICE bool ForEachList(const Add& add) {
     const int hits_at_once =
@@ -207,10 +207,10 @@ class Tile {
     if (boxes_.ranges != nullptr) range = boxes_.ranges[group_];
     int64_t next = range.begin;
     int calls = 0;
-    bool last = false;
     do {
       const int found = FindBoxes(range.end, hits_at_once, &next);
-      for (int first = 0; first < found; first += hits_at_once) {
+      int first = 0;
+      do {  // once where none is left: the lists are empty then
         const int hits = Min(hits_at_once, found - first);
         MakeRecords(first, hits);
         int hit = ThreadIndex() < shape_.pixels() ? 0 : hits;
@@ -220,19 +220,16 @@ class Tile {
             FillList(first, hits, &hit, &i, &j);
           }
           more = SyncThreadsOr(hit < hits);
-          last = !more && next >= range.end && first + hits_at_once >= found;
+          const bool last =
+              !more && next >= range.end && first + hits_at_once >= found;
           add(calls == 0, last);
           ++calls;
-          if (!last) SyncThreads();
+          // Otherwise MakeRecords() has one before a list is filled again.
+          if (more) SyncThreads();
         }
-      }
+        first += hits_at_once;
+      } while (first < found);
     } while (next < range.end);
-    if (!last) {  // nothing to add, but to finish with
-      if (ThreadIndex() < shape_.pixels()) counts_[ThreadIndex()] = 0;
-      SyncThreads();
-      add(calls == 0, true);
-      ++calls;
-    }
     return calls == 1;
   }
 

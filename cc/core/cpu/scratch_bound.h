@@ -77,7 +77,9 @@ class ScratchBound {
            (is_nhwc ? 0 : Group());
   }
   double BoxGrad() const {
-    return Forward() + (is_nhwc ? 0 : boxes * (channels / 32 + 1) * 32);
+    return Forward() + 32 * (is_nhwc ? std::min(boxes * (channels / 64 + 1),
+                                                double(kMostSplitBoxes))
+                                     : boxes * (channels / 32 + 1));
   }
   double FeatureGrad(double products) const {
     return Call() + Table(products * boxes * (256 + 64 * Points())) +

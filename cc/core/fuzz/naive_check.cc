@@ -7,6 +7,7 @@
 #include "cc/core/call/attributes.h"
 #include "cc/core/call/boxes.h"
 #include "cc/core/call/level_rule.h"
+#include "cc/core/dtypes/quantization.h"
 #include "cc/core/testing/naive_roi_align.h"
 
 namespace tf_roialign {

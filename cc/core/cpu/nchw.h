@@ -39,7 +39,10 @@ class BlockScratch {
         kernels(GetCpuKernels<W>(context.level)),
         pooler(params),
         pooled_(params.output_size),
-        bins_(params.pooled_height() * params.pooled_width()) {}
+        bins_(params.pooled_height() * params.pooled_width()) {
+    // Also an empty window has a place: kernels step from it to its channels.
+    map_.reserve(1);
+  }
 
   // `count` planes of `pixels`, channels last.
   const W* LoadMap(const T* planes, int64_t pixels, int64_t count) {

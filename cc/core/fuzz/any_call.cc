@@ -217,6 +217,7 @@ void ReadMistake(ByteReader* bytes, AnyCall* call) {
   AnyCall::Operand& operand = call->operands[place];
   Shape& shape = operand.shape;
   const int64_t kind = bytes->Below(8);
+  if (shape.rank == kUnknown) return;  // of an earlier mistake
   if (kind == 0) {
     shape = Shape();
   } else if (kind == 1) {

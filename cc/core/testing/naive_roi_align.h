@@ -116,19 +116,20 @@ void VisitWeightTangents(const Params& params, const AnyMap& map,
                          const VisitPixel& visit) {
   VisitSamples(params, map, box, [&](const NaiveSample& s) {
     if (!s.is_inside) return;
-    const double dx =
-        (s.slope[0] * direction[0] + s.slope[2] * direction[2]) * s.mean;
-    const double dy =
-        (s.slope[1] * direction[1] + s.slope[3] * direction[3]) * s.mean;
-    // The two terms apart: a sum of magnitudes is to have both.
-    visit(s.p, s.q, s.y_low, s.x_low, -dy * (1 - s.fx));
-    visit(s.p, s.q, s.y_low, s.x_low, -dx * (1 - s.fy));
-    visit(s.p, s.q, s.y_low, s.x_high, -dy * s.fx);
-    visit(s.p, s.q, s.y_low, s.x_high, dx * (1 - s.fy));
-    visit(s.p, s.q, s.y_high, s.x_low, dy * (1 - s.fx));
-    visit(s.p, s.q, s.y_high, s.x_low, -dx * s.fy);
-    visit(s.p, s.q, s.y_high, s.x_high, dy * s.fx);
-    visit(s.p, s.q, s.y_high, s.x_high, dx * s.fy);
+    // Terms apart: a sum of magnitudes is to have all.
+    for (int corner = 0; corner < 2; ++corner) {
+      const int i = 2 * corner;
+      const double dx = s.slope[i] * direction[i] * s.mean;
+      const double dy = s.slope[i + 1] * direction[i + 1] * s.mean;
+      visit(s.p, s.q, s.y_low, s.x_low, -dy * (1 - s.fx));
+      visit(s.p, s.q, s.y_low, s.x_low, -dx * (1 - s.fy));
+      visit(s.p, s.q, s.y_low, s.x_high, -dy * s.fx);
+      visit(s.p, s.q, s.y_low, s.x_high, dx * (1 - s.fy));
+      visit(s.p, s.q, s.y_high, s.x_low, dy * (1 - s.fx));
+      visit(s.p, s.q, s.y_high, s.x_low, -dx * s.fy);
+      visit(s.p, s.q, s.y_high, s.x_high, dy * s.fx);
+      visit(s.p, s.q, s.y_high, s.x_high, dx * s.fy);
+    }
   });
 }
 

@@ -117,7 +117,7 @@ fuzz: .venv/.dev-done
 	@tools/setup_fuzz.sh
 	@mkdir -p build/fuzz build/fuzz-faults
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz run --config=fuzz --repo_env=CC=clang \
-	  //cc/core/fuzz:call_fuzzer -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -timeout=10 \
+	  //cc/core/fuzz:call_fuzzer -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -timeout=10 -len_control=0 \
 	  -print_final_stats=1 -artifact_prefix=$(CURDIR)/build/fuzz-faults/ $(FUZZ_ARGS) \
 	  $(CURDIR)/build/fuzz $(CURDIR)/cc/core/fuzz/corpus $(CURDIR)/cc/core/fuzz/faults
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz shutdown

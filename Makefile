@@ -13,6 +13,8 @@ BAZEL_TEST_ARGS ?=
 MUTATIONS ?=
 TRITON_FAULTS_ARGS ?=
 COUNT_ARGS ?=
+FUZZ_SECONDS ?= 120
+FUZZ_ARGS ?=
 # nvcc has a code generator for architectures before 100 and another for those from there on.
 DEVICE_TEST_ARCHITECTURES ?= 90,120
 
@@ -20,7 +22,8 @@ BUILD_NATIVE = @tools/setup_cuda.sh && $(PYTHON) setup.py --quiet build_native
 
 .PHONY: all setup setup-onnx setup-detector build demo benchmark cpp-host onnx detector \
   compare-detectors notebook triton triton-faults test test-python test-cc test-device \
-  count-device test-triton mutations sanitize tsan aarch64 lint format docs docs-images setup-docs \
+  count-device test-triton mutations sanitize tsan fuzz aarch64 lint format docs docs-images \
+  setup-docs \
   wheel test-wheel release sdist clean
 
 # pip, Bazel and pytest see to it that all cores have work.
@@ -125,6 +128,17 @@ EMULATED := $(foreach test,box_count box_tangent kernels quantized,-//cc/core/cu
 sanitize tsan: .venv/.dev-done
 	$(BAZELISK) test --config=$@ -- //cc/core/... $(EMULATED)
 
+# The core with libFuzzer and both sanitizers, from the inputs in cc/core/fuzz/corpus on. New ones go to
+# build/fuzz, and one that shows a fault to build/fuzz-faults. Its Bazel keeps away from the other.
+fuzz: .venv/.dev-done
+	@tools/setup_fuzz.sh
+	@mkdir -p build/fuzz build/fuzz-faults
+	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz run --config=fuzz --repo_env=CC=clang \
+	  //cc/core/fuzz:call_fuzzer -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -timeout=10 -len_control=0 \
+	  -print_final_stats=1 -artifact_prefix=$(CURDIR)/build/fuzz-faults/ $(FUZZ_ARGS) \
+	  $(CURDIR)/build/fuzz $(CURDIR)/cc/core/fuzz/corpus $(CURDIR)/cc/core/fuzz/faults
+	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz shutdown
+
 # The CUDA kernels as nvcc compiled them, without a GPU: their PTX, interpreted
 # (cc/core/cuda/device_test), and what of TensorFlow and XLA launches them (device_test of cc/kernels
 # and of cc/xla).
@@ -191,4 +205,4 @@ sdist: .venv/.setup-done
 clean:
 	-$(BAZELISK) clean --expunge
 	rm -rf build dist *.egg-info tf_roialign/*.so tf_roialign/_build_info.py
-	rm -rf .bazel-aarch64 .venv .venv-release .venv-triton .bazelrc.local .bazeliskrc
+	rm -rf .bazel-aarch64 .bazel-fuzz .venv .venv-release .venv-triton .bazelrc.local .bazeliskrc

@@ -39,7 +39,10 @@ class BlockScratch {
         kernels(GetCpuKernels<W>(context.level)),
         pooler(params),
         pooled_(params.output_size),
-        bins_(params.pooled_height() * params.pooled_width()) {}
+        bins_(params.pooled_height() * params.pooled_width()) {
+    // Also an empty window has a place: kernels step from it to its channels.
+    map_.reserve(1);
+  }
 
   // `count` planes of `pixels`, channels last.
   const W* LoadMap(const T* planes, int64_t pixels, int64_t count) {
@@ -203,16 +206,17 @@ void ForEachBlockInGroups(const CpuContext& context, const Params& params,
         [&](int64_t begin, int64_t end) {
           BlockScratch<T> scratch(context, params);
           for (int64_t i = begin; i < end; ++i) {
-            const auto [m, n, block] = blocks.unit(first + i / parts);
+            const ChannelBlocks::Unit unit = blocks.unit(first + i / parts);
             const W* const image = &buffer[place[i / parts]];
-            ForEachWithNext(schedule.entries(m, n).part(parts, i % parts),
-                            [&](const BoxSchedule::Entry& entry,
-                                const BoxSchedule::Entry* next) {
-                              if (!entry.finite) return;
-                              visit(scratch, entry, next, {}, image,
-                                    maps[m].width * block.channels.length(),
-                                    block);
-                            });
+            ForEachWithNext(
+                schedule.entries(unit.map, unit.image).part(parts, i % parts),
+                [&](const BoxSchedule::Entry& entry,
+                    const BoxSchedule::Entry* next) {
+                  if (!entry.finite) return;
+                  visit(scratch, entry, next, {}, image,
+                        maps[unit.map].width * unit.block.channels.length(),
+                        unit.block);
+                });
           }
         });
   }
@@ -276,19 +280,19 @@ void ForEachBlockOfBoxes(const CpuContext& context, const Params& params,
       blocks.units(), UnitCost(unit_cost), [&](int64_t begin, int64_t end) {
         BlockScratch<T> scratch(context, params);
         for (int64_t i = begin; i < end; ++i) {
-          const auto [m, n, block] = blocks.unit(i);
-          if (schedule.entries(m, n).empty()) continue;
-          const FeatureMap<const T>& map = maps[m];
-          const int64_t channels = block.channels.length();
-          const auto* image =
-              scratch.LoadMap(PlanesOf(map, sizes, n, block.channels.begin),
-                              map.pixels(), channels);
-          ForEachWithNext(schedule.entries(m, n),
+          const ChannelBlocks::Unit unit = blocks.unit(i);
+          if (schedule.entries(unit.map, unit.image).empty()) continue;
+          const FeatureMap<const T>& map = maps[unit.map];
+          const int64_t channels = unit.block.channels.length();
+          const auto* image = scratch.LoadMap(
+              PlanesOf(map, sizes, unit.image, unit.block.channels.begin),
+              map.pixels(), channels);
+          ForEachWithNext(schedule.entries(unit.map, unit.image),
                           [&](const BoxSchedule::Entry& entry,
                               const BoxSchedule::Entry* next) {
                             if (!entry.finite) return;
                             visit(scratch, entry, next, {}, image,
-                                  map.width * channels, block);
+                                  map.width * channels, unit.block);
                           });
         }
       });
@@ -354,9 +358,9 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
         typename Table::Reader taps(table);
         AlignedVector<W> summed(params.pooled_width() * blocks.widest());
         for (int64_t i = begin; i < end; ++i) {
-          const auto [m, n, block] = blocks.unit(i / bands);
-          const FeatureMap<T>& map = maps[m];
-          const int64_t channels = block.channels.length();
+          const ChannelBlocks::Unit unit = blocks.unit(i / bands);
+          const FeatureMap<T>& map = maps[unit.map];
+          const int64_t channels = unit.block.channels.length();
           const Tile band = {PartOf(map.height, bands, i % bands),
                              {0, map.width}};
           if (band.rows.empty()) continue;
@@ -379,24 +383,26 @@ void FeatureGradNchw(const CpuContext& context, const Params& params,
               if (upstream == nullptr) {
                 upstream = scratch.LoadBins(
                     BinsOf(grad_output, params, sizes, entry.box,
-                           block.channels.begin),
+                           unit.block.channels.begin),
                     channels, BinsWithin(part.taps.y, part.rows));
               }
               part.grad_output = upstream;
               if (next != nullptr) {
-                part.ahead = BinsAhead(params, channels,
-                                       BinsOf(grad_output, params, sizes,
-                                              next->box, block.channels.begin));
+                part.ahead =
+                    BinsAhead(params, channels,
+                              BinsOf(grad_output, params, sizes, next->box,
+                                     unit.block.channels.begin));
               }
               scratch.kernels.feature_grad(part, nullptr, channels, row_stride,
                                            origin, summed.data());
             }
           };
-          ForEachWithNext(schedule.entries(m, n), add);
-          scratch.StoreMap(pixels, channels,
-                           PlanesOf(map, sizes, n, block.channels.begin) +
-                               band.rows.begin * map.width,
-                           map.pixels());
+          ForEachWithNext(schedule.entries(unit.map, unit.image), add);
+          scratch.StoreMap(
+              pixels, channels,
+              PlanesOf(map, sizes, unit.image, unit.block.channels.begin) +
+                  band.rows.begin * map.width,
+              map.pixels());
         }
       });
 }

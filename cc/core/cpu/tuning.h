@@ -10,6 +10,14 @@
 
 namespace tf_roialign {
 
+// The fuzzer's build (cc/core/fuzz) has small ones in the places of some, so
+// that small calls are cut, swept and streamed as well.
+#if defined(TF_ROIALIGN_SMALL_TUNING)
+#define TF_ROIALIGN_TUNED(usual, small) (small)
+#else
+#define TF_ROIALIGN_TUNED(usual, small) (usual)
+#endif
+
 // ---- Costs, in nanoseconds of one thread. They only balance the shares, and
 // say when a second thread pays. Measured with //benchmarks:serial_parts as
 // calls whose data stay in cache take them, S1 and S20: what waits for memory
@@ -39,10 +47,10 @@ constexpr double kEntryCost = 100;
 
 // Shares of the boxes, and how many there are at most: what 96 threads take in
 // turns, and short enough that they end together.
-constexpr double kShareCost = 10000;
+constexpr double kShareCost = TF_ROIALIGN_TUNED(10000, 1000);
 constexpr double kMostShares = 1024;
 // Fewer boxes are sorted by comparing. Unmeasured.
-constexpr size_t kRadixBoxes = 64;
+constexpr size_t kRadixBoxes = TF_ROIALIGN_TUNED(64, 4);
 // Where a gradient's tiles or NCHW's blocks are fewer than this for each
 // thread, they are cut further. Predictions for 32 and 96 threads:
 // cpu-kernels.md.
@@ -52,18 +60,18 @@ constexpr int64_t kUnitsPerThread = 4;
 constexpr int64_t kNeighbourCell = 8;
 // A tile of a gradient's map: it stays in the second cache. 128 and 512 KB:
 // within 10 %.
-constexpr int64_t kTileBytes = 256 * 1024;
+constexpr int64_t kTileBytes = TF_ROIALIGN_TUNED(256 * 1024, 1024);
 // Where there are fewer tiles than kUnitsPerThread asks for, they are halved,
 // but not beyond this. W3's gradient on one thread, with tiles of 256, 64, 32
 // KB: 39, 41, 51 ms; W1's: 24, 27, 29 ms.
-constexpr int64_t kLeastTileBytes = 32 * 1024;
+constexpr int64_t kLeastTileBytes = TF_ROIALIGN_TUNED(32 * 1024, 256);
 // Channels of an NCHW block, and the plane beyond which it has half as many:
 // its map stays in the third cache. Unmeasured.
 constexpr int64_t kBlockChannels = 64;
-constexpr int64_t kSmallPlane = 1 << 14;
+constexpr int64_t kSmallPlane = TF_ROIALIGN_TUNED(1 << 14, 100);
 // Maps of blocks that threads make together: what malloc keeps from call to
 // call (M_MMAP_THRESHOLD is at most 32 MB), for fresh pages take longer.
-constexpr double kGroupBytes = 30 << 20;
+constexpr double kGroupBytes = TF_ROIALIGN_TUNED(30 << 20, 4096);
 // NCHW takes each box's window by itself if all together are a smaller part of
 // the maps than this. W2 has 0.53: its forward on AVX2 took 39 ms by maps and
 // 27 by windows, its box gradient 38 and 29. W1 has 2.45: 54 and 77, 57 and 81.
@@ -75,11 +83,11 @@ constexpr double kWindowsPay = 0.75;
 // again, and the taps of a bin along x that make it worth while to load and
 // store its sums. 512 KB and 6: 30 / 26 instead of 28.5 / 24.5. With 4 for
 // fixed sampling, too, W1 took 16 instead of 13.5.
-constexpr int64_t kSweptWindowBytes = 256 * 1024;
+constexpr int64_t kSweptWindowBytes = TF_ROIALIGN_TUNED(256 * 1024, 512);
 constexpr int64_t kSweptTaps = 4;
 // What the bins of a sweep's boxes take, which is how many boxes it has. 128
 // KB: 40 / 36 instead of 32 / 28.
-constexpr int64_t kSweepBytes = 512 * 1024;
+constexpr int64_t kSweepBytes = TF_ROIALIGN_TUNED(512 * 1024, 2048);
 // How many there are at most where they are most of the work.
 constexpr int64_t kSweepsPerThread = 2;
 // Channels at a time. 128: 31 / 28.6 instead of 28 / 24.3.
@@ -91,22 +99,22 @@ constexpr int64_t kMostSplitBoxes = 1 << 19;
 // What bounds a sweep's memory: of a map, so that its row is at most 1 MB, and
 // of the taps of its boxes, at 28 bytes each, with what a box takes besides, in
 // taps. Unmeasured.
-constexpr int64_t kMostSweptColumns = 4096;
-constexpr int64_t kSweptTapsHeld = 1 << 18;
+constexpr int64_t kMostSweptColumns = TF_ROIALIGN_TUNED(4096, 18);
+constexpr int64_t kSweptTapsHeld = TF_ROIALIGN_TUNED(1 << 18, 64);
 constexpr int64_t kSweptBoxTaps = 16;
 
 // ---- Memory.
 
 // Taps that are kept for all owners of a gradient's tiles. A tap takes about 40
 // bytes, and a pixel has one or two. Unmeasured.
-constexpr double kTapTableBytes = 64 << 20;
+constexpr double kTapTableBytes = TF_ROIALIGN_TUNED(64 << 20, 1 << 15);
 constexpr double kPixelTapBytes = 80;
 // What boxes add to a tile that waits for the next box to be known. It bounds
 // memory. Unmeasured.
-constexpr size_t kTilePartsHeld = 256;
+constexpr size_t kTilePartsHeld = TF_ROIALIGN_TUNED(256, 3);
 // A tensor of at least this much is stored past the caches: W3's forward 18 to
 // 9 ms. The bound itself is unmeasured.
-constexpr int64_t kStreamBytes = 8 << 20;
+constexpr int64_t kStreamBytes = TF_ROIALIGN_TUNED(8 << 20, 1024);
 
 // ---- Threads that are only given tasks (shared_work.h).
 
@@ -131,12 +139,12 @@ constexpr int64_t kAheadBytes = 512 * 1024;
 
 // What is prefetched beyond half a first cache would be gone again: W4's
 // forward 20 to 26 ms.
-constexpr int64_t kPrefetchBytes = 24 * 1024;
+constexpr int64_t kPrefetchBytes = TF_ROIALIGN_TUNED(24 * 1024, 1024);
 // Pixels that all blocks of channels go through before the next ones come.
 // Unmeasured against others for the forward; the box gradient with 16 KB: W3 on
 // AVX-512 33 to 39 ms.
-constexpr int64_t kTapGroupBytes = 16 * 1024;
-constexpr int64_t kBoxGradGroupBytes = 64 * 1024;
+constexpr int64_t kTapGroupBytes = TF_ROIALIGN_TUNED(16 * 1024, 512);
+constexpr int64_t kBoxGradGroupBytes = TF_ROIALIGN_TUNED(64 * 1024, 512);
 // Channels of the box gradient at a time. 512, or all: W3 on AVX-512 32 to 35
 // ms.
 constexpr int64_t kBoxGradChannels = 256;
@@ -145,6 +153,8 @@ constexpr int64_t kMaxKeptChannels = 1024;
 // Columns that the separable forward sums, so that a row of sums stays in the
 // first cache. Unmeasured.
 constexpr int64_t kMaxSummedColumns = 24;
+
+#undef TF_ROIALIGN_TUNED
 
 }  // namespace tf_roialign
 

@@ -35,6 +35,21 @@ void Pack(const Accumulator<T>* from, int64_t count, bool stream, T* to) {
   }
 }
 
+// Lane j is the one that index[j] says, of a and then b.
+template <typename V, typename Index>
+TF_ROIALIGN_INLINE V Shuffle(V a, V b, Index index) {
+#if defined(__clang__)  // only fuzzed (cc/core/fuzz)
+  constexpr int kLanes = sizeof(V) / sizeof(a[0]);
+  V result = a;
+  for (int j = 0; j < kLanes; ++j) {
+    result[j] = index[j] < kLanes ? a[index[j]] : b[index[j] - kLanes];
+  }
+  return result;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
 // v[i][j] becomes v[j][i]: halves are swapped at distances 1, 2, 4, ...
 template <typename W, int kLanes>
 TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
@@ -51,8 +66,8 @@ TF_ROIALIGN_INLINE void TransposeSquare(Vector<W, kLanes> (&v)[kLanes]) {
     for (int i = 0; i < kLanes; ++i) {
       if (i & step) continue;
       const Vector<W, kLanes> a = v[i], b = v[i + step];
-      v[i] = __builtin_shuffle(a, b, low);
-      v[i + step] = __builtin_shuffle(a, b, high);
+      v[i] = Shuffle(a, b, low);
+      v[i + step] = Shuffle(a, b, high);
     }
   }
 }

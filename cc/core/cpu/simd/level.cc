@@ -5,6 +5,21 @@
 #include <string>
 
 namespace tf_roialign {
+namespace {
+
+#if defined(__x86_64__)
+bool HasF16c() {
+#if defined(__clang__)
+  // Clang 14, which only the fuzzer is made with, has no name for it. What has
+  // AVX2 has it.
+  return true;
+#else
+  return __builtin_cpu_supports("f16c");
+#endif
+}
+#endif
+
+}  // namespace
 
 const char* SimdLevelName(SimdLevel level) {
   switch (level) {
@@ -22,7 +37,7 @@ std::vector<SimdLevel> UsableSimdLevels() {
   std::vector<SimdLevel> levels = {SimdLevel::kBaseline};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("f16c")) {
+      HasF16c()) {
     levels.push_back(SimdLevel::kAvx2);
     if (__builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") &&

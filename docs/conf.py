@@ -12,14 +12,15 @@ copyright = "The tf_roialign authors"
 version = release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docstrings",  # these two are in site/
     "pages_elsewhere",
 ]
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_execution_mode = "off"  # the notebook is committed with what it showed; a test runs it
 exclude_patterns = ["site"]
 myst_heading_anchors = 4
 

@@ -89,7 +89,13 @@ class Run:
         return Report(
             self.seconds,
             self.counts,
-            self._faults + self._not_excused() + self._of_the_quiet_part() + self._grown(),
+            [
+                *self._faults,
+                *self._not_excused(),
+                *self._of_the_quiet_part(),
+                *self._grown(),
+                *(f"left behind: {process}" for process in self.server.left_behind()),
+            ],
             [(outage.what, outage.end - outage.begin) for outage in self._outages],
             self.slowest,
             self.watch.growths(),

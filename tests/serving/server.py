@@ -77,6 +77,15 @@ class Server:
         outages = self.supervisor.outages
         return bool(outages) and outages[-1].end is None
 
+    def left_behind(self):
+        """Processes that there still are after stop()."""
+        return [
+            process.info["cmdline"]
+            for process in psutil.process_iter(["name", "cmdline"])
+            if process.info["name"].startswith("triton")
+            and str(self.folder) in " ".join(process.info["cmdline"] or [])
+        ]
+
     def processes(self):
         """The server's and its backends' processes, by name: those that there are now."""
         if self.process is None or self.process.poll() is not None:

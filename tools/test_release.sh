@@ -10,9 +10,12 @@ minors=("${@:2}")
 [ "${#minors[@]}" != 0 ] || mapfile -t minors < <(release_minors)
 
 # What another TensorFlow or Keras could break: the op, its gradients, the layers, XLA, graphs that
-# are saved. `make test-wheel` runs all tests under the newest.
-tests=(forward feature_gradient box_gradient double_backward layer_calls layer_keras xla
+# are saved.
+older=(forward feature_gradient box_gradient double_backward layer_calls layer_keras xla
   saved_model export multiscale max package)
+# Under the newest `make test` runs everything, from the checkout. From the wheel: what could be
+# missing in it, and what takes extras.
+newest=(layer_calls layer_keras saved_model export package typing draw notebook)
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -26,21 +29,18 @@ for minor in "${minors[@]}"; do
   # The oldest has the oldest Keras that it takes.
   keras=()
   [ "$minor" != "${minors[0]}" ] || [ "${#minors[@]}" = 1 ] || keras=("keras==$OLDEST_KERAS")
-  # What type checkers say is that of their own versions, and of one TensorFlow.
-  checkers=() typing=()
+  tests=("${older[@]}") extras=cpu others=()
   if [ "$minor" = "${minors[-1]}" ]; then
-    mapfile -t checkers < <(grep -E '^(mypy|pyright)' "$root/tools/requirements-dev.txt")
-    typing=(typing)
+    tests=("${newest[@]}") extras=cpu,notebook
+    # What type checkers say is that of their own versions.
+    mapfile -t others < <(grep -E '^(mypy|pyright)' "$root/tools/requirements-dev.txt")
   fi
-  "$minor/bin/pip" install --quiet "$wheel[cpu]" "tensorflow-cpu==$minor.*" "${keras[@]}" pytest \
-    "${checkers[@]}"
+  "$minor/bin/pip" install --quiet "$wheel[$extras]" "tensorflow-cpu==$minor.*" "${keras[@]}" pytest \
+    "${others[@]}"
   "$minor/bin/python" exchange_saved_models.py write "$minor.saved"
   "$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider \
-    $(printf 'tests/test_%s.py ' "${tests[@]}" "${typing[@]}")
+    $(printf 'tests/test_%s.py ' "${tests[@]}")
 done
-# Under the newest: what takes extras.
-"$minor/bin/pip" install --quiet "$wheel[cpu,notebook]" "tensorflow-cpu==$minor.*"
-"$minor/bin/python" -m pytest -o addopts=-rs -p no:cacheprovider tests/test_draw.py tests/test_notebook.py
 for written in *.saved; do
   for minor in "${minors[@]}"; do
     say "TensorFlow $minor loads the SavedModel of ${written%.saved}."

@@ -186,7 +186,7 @@ std::string CheckPartlyKnown(const AnyCall& call, InputShapes shapes,
 std::string CheckCallOf(const uint8_t* data, size_t size, Levels levels) {
   ByteReader bytes(data, size);
   const AnyCall call = ReadCall(&bytes);
-  Status status = CheckMapCount(call.map_count);
+  Status status = CheckMapCount(call.info, call.map_count);
   if (status.ok()) status = CheckParams(call.info.op, call.params);
   if (!status.ok()) {
     ++calls.wrong_attributes;

@@ -8,6 +8,20 @@ import types
 from tf_roialign import native_file
 from tf_roialign.version import __version__
 
+
+def _is_in_main_interpreter() -> bool:
+    api = ctypes.pythonapi
+    api.PyInterpreterState_Get.restype = api.PyInterpreterState_Main.restype = ctypes.c_void_p
+    return api.PyInterpreterState_Get() == api.PyInterpreterState_Main()
+
+
+# TensorFlow 2.21 waits there for ever.
+if not _is_in_main_interpreter():
+    raise ImportError(
+        "tf_roialign cannot be imported in a subinterpreter of Python, for TensorFlow cannot: use "
+        "a process."
+    )
+
 try:
     import tensorflow as tf
 except ModuleNotFoundError as error:

@@ -20,6 +20,8 @@ ERRORS = {
 # What TensorFlow says before the op is asked, and so without the name of an argument.
 TENSORFLOW_SAYS = (
     r"as input #\d+\(zero-based\) was expected to be a \w+ tensor but is a \w+ tensor",
+    # Of a constant features_shape, while a function is traced.
+    r"^Invalid value in tensor used for shape: -\d+",
 )
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_roialign import geometry
-from tf_roialign.arguments import OutputSize, SpatialScale, check_spatial_scale
-from tf_roialign.boxes import TensorLike, shape_text, to_tensor
+from tf_roialign.arguments import check_spatial_scale
+from tf_roialign.boxes import shape_text, to_tensor
 from tf_roialign.functional import prepare_attributes, prepare_boxes_of_map, roi_align
+from tf_roialign.types import Mode, OutputSize, SpatialScale, TensorLike
 
 if TYPE_CHECKING:  # an extra
     from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def draw(
     *,
     features: TensorLike | None = None,
     bin: Sequence[int] | None = None,
-    mode: str = "avg",
+    mode: Mode = "avg",
 ) -> "Figure":
     """Draws what `roi_align` reads of an image for one box, and what comes out.
 

@@ -133,6 +133,12 @@ def models(features: tf.Tensor, path: str) -> None:
     print(detector.predict(data, verbose=0))
 
 
+def pictures(path: str) -> None:
+    image = np.zeros([32, 40, 3], np.float32)
+    figure = tf_roialign.draw(image, [4.0, 5, 24, 30], 3, 1 / 2, sampling_ratio=2, bin=(1, 2))
+    figure.savefig(os.path.join(path, "call.png"))
+
+
 def facts() -> None:
     print(tf_roialign.__version__.split("."), os.path.basename(tf_roialign.library_path()))
     memory: tf_roialign.KeptMemory = tf_roialign.kept_memory()
@@ -146,6 +152,7 @@ def main() -> None:
     functions(features, boxes, tf.constant([0, 1]))
     layers(features, boxes)
     models(features, sys.argv[1])
+    pictures(sys.argv[1])
     facts()
 
 

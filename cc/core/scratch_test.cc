@@ -102,6 +102,7 @@ struct NoVisits {
   static int64_t KeptElements(const BoxTaps<float>&, int64_t) { return 0; }
   void Visit(const BoxTaps<float>&, const TapRows<float>&, float*, Box*) const {
   }
+  void EndOfBlock(Box*) const {}
   void Finish(const Box&) const {}
 };
 
@@ -119,7 +120,7 @@ TEST(Scratch, OfASweepDoesNotGrowWithTheImages) {
   const int64_t before = LiveBytes();
   TakePeakBytes();
   {
-    Sweep<float, NoVisits> sweep({}, kPixel);
+    Sweep<float, NoVisits> sweep({}, kPixel, {0, kPixel});
     BoxTapsBuilder<float> builder;
     const auto add = [&](int64_t image, float height) {
       const BoxTaps<float> taps = builder.Build(params, map, axes_of(height));

@@ -400,7 +400,7 @@ print("lives")
     assert lives == "lives"
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch", "nonsense"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_keras_on_what_is_not_installed(backend):
     if importlib.util.find_spec(backend):
         pytest.skip(f"{backend} is installed")
@@ -410,12 +410,15 @@ def test_keras_on_what_is_not_installed(backend):
     assert "set KERAS_BACKEND=tensorflow" in message and message.count("\n") == 0
 
 
-def test_keras_on_another_backend():
+@pytest.mark.parametrize("backend", ["numpy", "openvino"])
+def test_keras_on_another_backend(backend):
     """The functions work, and the layers say what they need."""
     program = """
-import keras
+try:
+    import keras
+except ImportError as error:
+    sys.exit(f"cannot be imported: {error}")
 import tf_roialign
-assert keras.backend.backend() == "numpy"
 use(tf_roialign)
 RoIAlign, MultiScaleRoIAlign = tf_roialign.RoIAlign, tf_roialign.MultiScaleRoIAlign
 for layer in (lambda: RoIAlign(2), lambda: MultiScaleRoIAlign(["p2"], 2, 1)):
@@ -424,11 +427,12 @@ for layer in (lambda: RoIAlign(2), lambda: MultiScaleRoIAlign(["p2"], 2, 1)):
     except RuntimeError as error:
         print(error)
 """
-    lines = run(program, KERAS_BACKEND="numpy").splitlines()
-    assert lines == [
-        f'`{name}` needs Keras\' TensorFlow backend, got "numpy": set KERAS_BACKEND=tensorflow.'
-        for name in ("RoIAlign", "MultiScaleRoIAlign")
-    ]
+    process = programs.run(USE + program, check=False, KERAS_BACKEND=backend)
+    if "cannot be imported: " in process.stderr:
+        pytest.skip(f"Keras on {backend} {process.stderr.splitlines()[-1]}")
+    needs = f'needs Keras\' TensorFlow backend, got "{backend}": set KERAS_BACKEND=tensorflow.'
+    lines = [f"`{name}` {needs}" for name in ("RoIAlign", "MultiScaleRoIAlign")]
+    assert process.stdout.splitlines() == lines, process.stderr
 
 
 def test_without_keras():

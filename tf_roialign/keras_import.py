@@ -7,7 +7,7 @@ import os
 
 try:
     import keras  # noqa: F401
-except (ImportError, ValueError) as error:
+except ImportError as error:
     backend = os.environ.get("KERAS_BACKEND")
     now = f'"{backend}" now' if backend else "not set now"
     raise ImportError(

@@ -200,6 +200,20 @@ TYPED_TEST(TangentPaths, ManyBoxesOnOnePixel) {
   }
 }
 
+// Long lists that fit, and are used again for other channels.
+TYPED_TEST(TangentPaths, ListsForSeveralSlices) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  const FewBlocks few;
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int64_t channels : {1056, 143}) {
+      Call<T, B> call = Empty<T, B>({{5, 3}, -1, true, layout}, channels, 6, 7);
+      AddBox({0, 3.1, 3.2, 3.6, 3.7}, &call);
+      ExpectSameAsCpu(call);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
 // More channels than a block has at a time, and blocks of several slices.
 TYPED_TEST(TangentPaths, ManyChannels) {
   TF_ROIALIGN_DTYPES_OF_TEST;

@@ -126,7 +126,8 @@ void ExpectLargeOutputsAreCpu(Layout layout, int64_t channels) {
           {{wide ? 2 : kMany, wide ? kMany : 2}, ratio, true, layout}, channels,
           5, 6);
       AddBox({0, 1, 4, 5, 1}, &call);
-      AddBox({0, 4.6, 3.6, 6.9, 5.9}, &call);  // the map ends in a bin
+      AddBox({0, 4.6, 3.6, 6.9, 5.9}, &call);    // the map ends in a bin
+      AddBox({0, 1.4, 1.4, -1.2, -1.2}, &call);  // the last begins outside
       ExpectSameAsCpu(call);
       if (testing::Test::HasFailure()) return;
     }
@@ -199,11 +200,25 @@ TYPED_TEST(TangentPaths, ManyBoxesOnOnePixel) {
   }
 }
 
+// Long lists that fit, and are used again for other channels.
+TYPED_TEST(TangentPaths, ListsForSeveralSlices) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  const FewBlocks few;
+  for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
+    for (const int64_t channels : {1056, 143}) {
+      Call<T, B> call = Empty<T, B>({{5, 3}, -1, true, layout}, channels, 6, 7);
+      AddBox({0, 3.1, 3.2, 3.6, 3.7}, &call);
+      ExpectSameAsCpu(call);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
 // More channels than a block has at a time, and blocks of several slices.
 TYPED_TEST(TangentPaths, ManyChannels) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
-    for (const int64_t channels : {1056, 137}) {
+    for (const int64_t channels : {1056, 143}) {
       Call<T, B> call = Empty<T, B>({{2, 1}, -1, true, layout}, channels, 5, 4);
       AddBox({0, 0.3, 0.2, 3.4, 4.1}, &call);
       AddBox({0, NAN, 0.2, 3.4, 4.1}, &call);

@@ -142,7 +142,8 @@ TYPED_TEST(Paths, ManyBinsOnOnePixel) {
           Empty<T, B>(layout, {9, 10}, ratio, 5, 6, channels);
       call.AddBox(0, 1.2, 2.9, 2.1, 2.3);
       call.AddBox(0, -1.8, -1.6, 0.7, 0.9);
-      call.AddBox(0, 4.6, 3.6, 6.9, 5.9);  // the map ends in a bin
+      call.AddBox(0, 4.6, 3.6, 6.9, 5.9);    // the map ends in a bin
+      call.AddBox(0, 1.4, 1.4, -1.2, -1.2);  // the last one begins outside
       call.Draw(34);
       for (const Mode mode : kModes) {
         call.params.mode = mode;
@@ -221,7 +222,7 @@ TYPED_TEST(Paths, ListsForSeveralSlices) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   const FewBlocks few;
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
-    for (const int64_t channels : {1056, 137}) {
+    for (const int64_t channels : {1056, 143}) {
       KernelCall<T, B> call = Empty<T, B>(layout, {7, 7}, -1, 6, 7, channels);
       std::mt19937 random(36);
       std::uniform_real_distribution<double> unit(0, 1);
@@ -229,6 +230,16 @@ TYPED_TEST(Paths, ListsForSeveralSlices) {
         const double x = 3 + unit(random), y = 3 + unit(random);
         call.AddBox(0, x, y, x + unit(random), y + unit(random));
       }
+      call.Draw(37);
+      for (const Mode mode : kModes) {
+        call.params.mode = mode;
+        ExpectFeatureGradIsCpu(call, FeatureGrad(call, ThreadOrder::kShuffled));
+      }
+      // Long ones that do fit, and are used again.
+      call.params.output_size = {5, 3};
+      call.sizes.boxes = 1;
+      call.rows.resize(4);
+      call.column.resize(1);
       call.Draw(37);
       for (const Mode mode : kModes) {
         call.params.mode = mode;
@@ -258,7 +269,7 @@ TEST(BoxPaths, MoreThanAreGroupedAtOnce) {
 TYPED_TEST(Paths, ManyChannels) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   for (const Layout layout : {Layout::kNHWC, Layout::kNCHW}) {
-    for (const int64_t channels : {1056, 137}) {
+    for (const int64_t channels : {1056, 143}) {
       for (const int ratio : {2, -1}) {
         KernelCall<T, B> call =
             Empty<T, B>(layout, {2, 1}, ratio, 5, 4, channels);

@@ -458,16 +458,17 @@ struct FinishBoxGrad {
   TF_ROIALIGN_DEVICE void operator()() const {
     const int64_t k = (first_unit + BlockIndex()) * kThreads + ThreadIndex();
     if (k >= problem.boxes) return;
+    const BoxOnMap box(problem, k);
     if (problem.boxes_are_double) {
-      Finish<double>(k);
+      Finish<double>(box, k);
     } else {
-      Finish<float>(k);
+      Finish<float>(box, k);
     }
   }
 
  private:
   template <typename B>
-  TF_ROIALIGN_DEVICE void Finish(int64_t k) const {
+  TF_ROIALIGN_DEVICE void Finish(const BoxOnMap& box, int64_t k) const {
     BoxSums sums;
     for (int64_t i = 0; i < parts_per_box; ++i) {
       const BoxSums part = parts[k * parts_per_box + i];
@@ -476,7 +477,7 @@ struct FinishBoxGrad {
       sums.x2 += part.x2;
       sums.y2 += part.y2;
     }
-    if (BoxOnMap(problem, k).MeaningfulImageAs<B>() < 0) {
+    if (box.MeaningfulImageAs<B>() < 0) {
       sums.x1 = sums.y1 = sums.x2 = sums.y2 = NAN;
     }
     const double grad[kCoordinates] = {sums.x1, sums.y1, sums.x2, sums.y2};

@@ -69,10 +69,11 @@ struct FeatureGradNhwc {
     const int groups = kThreads / lanes, group = ThreadIndex() / lanes;
     const DeviceMap& map = problem.maps[place.map];
     const Upstream from = upstream.From(c);
-    T* const to = map.As<T>() +
-                  ((place.image * map.height + place.y) * map.width + place.x) *
-                      problem.channels +
-                  c;
+    T* const to =
+        Settled(map.As<T>() +
+                ((place.image * map.height + place.y) * map.width + place.x) *
+                    problem.channels +
+                c);
     TF_ROIALIGN_NO_UNROLL
     for (int i = 0; i < kPixels; ++i) {
       const int pixel = i * groups + group;

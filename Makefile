@@ -125,18 +125,22 @@ mutations: .venv/.dev-done build
 # their emulation of a GPU takes over ten minutes, and in another processor's emulator longer.
 EMULATED := $(foreach test,box_count box_tangent kernels quantized,-//cc/core/cuda:$(test)_test)
 
-sanitize tsan: .venv/.dev-done
-	$(BAZELISK) test --config=$@ -- //cc/core/... $(EMULATED)
+SANITIZED ?= //cc/core/... $(EMULATED)
 
-# The core with libFuzzer and both sanitizers, from the inputs in cc/core/fuzz/corpus on. New ones go to
+sanitize tsan: .venv/.dev-done
+	$(BAZELISK) test --config=$@ -- $(SANITIZED)
+
+# The core with libFuzzer and both sanitizers, from the inputs of cc/core/fuzz on. New ones go to
 # build/fuzz, and one that shows a fault to build/fuzz-faults. Its Bazel keeps away from the other.
 fuzz: .venv/.dev-done
 	@tools/setup_fuzz.sh
 	@mkdir -p build/fuzz build/fuzz-faults
+	$(PYTHON) tools/fuzz_corpus.py unpack cc/core/fuzz/corpus.txt build/fuzz
+	$(PYTHON) tools/fuzz_corpus.py unpack cc/core/fuzz/faults.txt build/fuzz
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz run --config=fuzz --repo_env=CC=clang \
 	  //cc/core/fuzz:call_fuzzer -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 -timeout=10 -len_control=0 \
-	  -print_final_stats=1 -artifact_prefix=$(CURDIR)/build/fuzz-faults/ $(FUZZ_ARGS) \
-	  $(CURDIR)/build/fuzz $(CURDIR)/cc/core/fuzz/corpus $(CURDIR)/cc/core/fuzz/faults
+	  -entropic=0 -print_final_stats=1 -artifact_prefix=$(CURDIR)/build/fuzz-faults/ $(FUZZ_ARGS) \
+	  $(CURDIR)/build/fuzz
 	$(BAZELISK) --output_base=$(CURDIR)/.bazel-fuzz shutdown
 
 # The CUDA kernels as nvcc compiled them, without a GPU: their PTX, interpreted

@@ -246,8 +246,27 @@ class NaiveCheck {
         std::abs(double(y.extent)) > 1e6) {
       return Kind::kTooMuch;
     }
+    if (Steepest(k) > 1e30) return Kind::kTooMuch;
     terms_ += samples * double(Channels()) * 4;
     return terms_ > kMostTerms ? Kind::kTooMuch : Kind::kGoneThrough;
+  }
+
+  double Direction(int64_t k, int i) const {
+    const int64_t columns = signature_.columns;
+    return Data(Input::kDirection)
+        ->at(k * columns + columns - kCoordinates + i);
+  }
+
+  // What the coordinates of a sample move by at most. A clamped one does not
+  // move, but for that it is added and taken away on the way.
+  double Steepest(int64_t k) const {
+    if (!call_.info.Has(Input::kDirection)) return 0;
+    double most = 0;
+    for (int i = 0; i < kCoordinates; ++i) {
+      most = std::max(most, std::abs(Direction(k, i)));
+    }
+    const NaiveMap& map = maps_[Map(k)];
+    return most * std::max(double(map.scale_x), double(map.scale_y));
   }
 
   // The pixels of a box with what they weigh, or what that changes by.
@@ -257,11 +276,8 @@ class NaiveCheck {
       VisitPixels(call_.params, maps_[Map(k)], box, visit);
       return;
     }
-    const int64_t columns = signature_.columns;
-    double direction[4];
-    for (int i = 0; i < 4; ++i) {
-      direction[i] = Data(Input::kDirection)->at(k * columns + columns - 4 + i);
-    }
+    double direction[kCoordinates];
+    for (int i = 0; i < kCoordinates; ++i) direction[i] = Direction(k, i);
     VisitWeightTangents(call_.params, maps_[Map(k)], box, direction, visit);
   }
 
@@ -305,6 +321,7 @@ class NaiveCheck {
     for (int64_t k = 0; k < sizes_.boxes && Channels() > 0; ++k) {
       const Kind kind = KindOf(k);
       if (kind == Kind::kTooMuch) continue;
+      const double steepest = Steepest(k);
       sums.assign(Bins() * Channels(), {});
       const auto place = [&](int64_t p, int64_t q, int64_t c) {
         return (p * call_.params.pooled_width() + q) * Channels() + c;
@@ -319,8 +336,10 @@ class NaiveCheck {
           Visit(k,
                 [&](int64_t p, int64_t q, int64_t y, int64_t x, double weight) {
                   for (int64_t c = 0; c < Channels(); ++c) {
-                    sums[place(p, q, c)].Add(
-                        weight * (Feature(k, y, x, c) - zero_point));
+                    const double value = Feature(k, y, x, c) - zero_point;
+                    NaiveSum& sum = sums[place(p, q, c)];
+                    sum.Add(weight * value);
+                    sum.poisoned |= steepest * std::abs(value) > 1e30;
                   }
                 });
         }
@@ -395,10 +414,13 @@ class NaiveCheck {
     for (int64_t k = 0; k < sizes_.boxes && Channels() > 0; ++k) {
       if (KindOf(k) == Kind::kNoMeaning) continue;
       std::vector<NaiveSum>& grad = grads[Map(k)];
+      const double steepest = Steepest(k);
       Visit(k, [&](int64_t p, int64_t q, int64_t y, int64_t x, double weight) {
         for (int64_t c = 0; c < Channels(); ++c) {
-          grad[Pixel(k, y, x, c)].AddProduct(weight,
-                                             upstream->at(Bin(k, p, q, c)));
+          const double g = upstream->at(Bin(k, p, q, c));
+          NaiveSum& sum = grad[Pixel(k, y, x, c)];
+          sum.AddProduct(weight, g);
+          sum.poisoned |= steepest * std::abs(g) > 1e30;
         }
       });
     }

@@ -1,10 +1,11 @@
 """Pictures of a call: what RoIAlign reads of an image for a box, and what comes out."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +14,7 @@ from tf_roialign import geometry
 from tf_roialign.arguments import check_spatial_scale
 from tf_roialign.boxes import shape_text, to_tensor
 from tf_roialign.functional import prepare_attributes, prepare_boxes_of_map, roi_align
-from tf_roialign.types import Mode, OutputSize, SpatialScale, TensorLike
-
-if TYPE_CHECKING:  # an extra
-    from matplotlib.figure import Figure
+from tf_roialign.types import Figure, Mode, OutputSize, SpatialScale, TensorLike
 
 # A map beyond this, by a large `spatial_scale`, would fill the memory and show nothing.
 _LARGEST_MAP = 2**26
@@ -33,7 +31,7 @@ def draw(
     features: TensorLike | None = None,
     bin: Sequence[int] | None = None,
     mode: Mode = "avg",
-) -> "Figure":
+) -> Figure:
     """Draws what `roi_align` reads of an image for one box, and what comes out.
 
     Three panels: the image with the box, its bins and samples; one bin close up, with the weight

@@ -22,6 +22,7 @@ SpatialScale: TypeAlias = float | Sequence[float]
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from matplotlib.figure import Figure as Figure
 
     # TensorFlow's own has parts that no type checker resolves. An Operation is what `tf.constant`
     # is annotated to return.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     OutputSize: TypeAlias = int | Sequence[int] | _TensorShape
 else:
+    Figure = Any  # matplotlib is an extra
     TensorLike = tf.types.experimental.TensorLike
     """A tensor, or what becomes one."""
     OutputSize = int | Sequence[int] | tf.TensorShape

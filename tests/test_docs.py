@@ -122,6 +122,7 @@ def settings():
 def test_snippets_run(page, tmp_path, monkeypatch, capsys, settings):
     """Every snippet of a page, one after the other; what one prints is what stands behind it."""
     monkeypatch.chdir(tmp_path)
+    keras.utils.clear_session()  # names of layers as in a fresh process
     text = (ROOT / page).read_text()
     blocks = list(_BLOCK.finditer(text))
     assert len(blocks) == text.count("```python")

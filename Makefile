@@ -11,6 +11,7 @@ DETECTOR_ARGS ?=
 TENSORFLOWS ?=
 BAZEL_TEST_ARGS ?=
 MUTATIONS ?=
+TEST_CC ?= //...
 TRITON_FAULTS_ARGS ?=
 COUNT_ARGS ?=
 FUZZ_SECONDS ?= 120
@@ -115,7 +116,7 @@ test-python: .venv/.dev-done build
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
 test-cc: .venv/.dev-done
-	$(BAZELISK) test //...
+	$(BAZELISK) test -- $(TEST_CC)
 
 # Plants each fault of tests/mutations in a copy of the tree, and shows that a test fails.
 mutations: .venv/.dev-done build

@@ -106,10 +106,10 @@ struct NoVisits {
   void Finish(const Box&) const {}
 };
 
-// In each image there is one box more, and the last one has a great many taps.
+// In each image there is one box less, and the last one has a great many taps.
 // If each place kept what its largest box took, all places would in the end.
 TEST(Scratch, OfASweepDoesNotGrowWithTheImages) {
-  constexpr int64_t kHeight = 200000, kImages = 14, kPixel = 4;
+  constexpr int64_t kHeight = 200000, kImages = 100, kPixel = 4;
   const Params params = {{1, 1}, -1, true, Layout::kNHWC};
   const std::vector<float> images(kImages);  // no pixel is read
   const FeatureMap<const float> map = {images.data(), kHeight, 8, 1, 1};
@@ -127,7 +127,7 @@ TEST(Scratch, OfASweepDoesNotGrowWithTheImages) {
       sweep.Add(&images[image], 8 * kPixel, taps, &builder, {});
     };
     for (int64_t image = 0; image < kImages; ++image) {
-      for (int64_t i = 0; i < image; ++i) add(image, 9);
+      for (int64_t i = image + 1; i < kImages; ++i) add(image, 9);
       add(image, float(kHeight));
     }
     sweep.Run();

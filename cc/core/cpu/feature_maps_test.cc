@@ -195,6 +195,21 @@ TEST(FeatureMaps, AreTakenInWindowsOrWhole) {
   }
 }
 
+// On a plane, a sample is the plane's value there.
+TEST(FeatureMaps, AWindowIsReadWhereItIs) {
+  auto call = RandomCall<float, float>(1, {{1, 1}, 1, true, Layout::kNCHW},
+                                       {1, 2, 1}, {{40, 60, 1, 1}});
+  for (size_t i = 0; i < call.features[0].size(); ++i) {
+    call.features[0][i] = float(i % (40 * 60));
+  }
+  call.rows = {0, 30, 20, 34, 26};
+  for (const SimdLevel level : UsableSimdLevels()) {
+    for (const float value : Forward(call, level)) {
+      EXPECT_EQ(value, 22.5 * 60 + 31.5);
+    }
+  }
+}
+
 // Also with maps among them that no box reads, one of which is empty.
 template <typename T>
 void ExpectUnreadMapsDoNotShow(Layout layout, int64_t boxes) {

@@ -81,8 +81,8 @@ class GpuCompilation : public testing::Test {
   Node* Boxes() { return Arg(tensorflow::DT_FLOAT, {20, 4}); }
   Node* Indices() { return Arg(tensorflow::DT_INT32, {20}); }
   // The rows that are not zero, of which XLA knows only how many there may be.
-  Node* Kept(Node* rows) {
-    Node* flags = Arg(tensorflow::DT_BOOL, {20});
+  Node* Kept(Node* rows, int64_t count = 20) {
+    Node* flags = Arg(tensorflow::DT_BOOL, {count});
     Node* where = Add(New("Where").Input(flags));
     return Add(New("GatherNd").Input(rows).Input(where));
   }
@@ -290,6 +290,22 @@ TEST_F(GpuCompilation, OtherSizesHaveToBeKnown) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   ExpectHas(std::string(status.message()),
             "`features` must have a shape that is known when");
+}
+
+TEST_F(GpuCompilation, ColumnsOfBoxesHaveToBeKnown) {
+  Node* columns = Kept(Arg(tensorflow::DT_FLOAT, {5, 20}), 5);
+  Node* boxes =
+      Add(New("Transpose").Input(columns).Input(Const<int32_t>({1, 0}, {2})));
+  xla::HloModuleProto module;
+  const absl::Status status = Compile(
+      Add(WithAttributes(New("TfRoialign>RoiAlign")
+                             .Input(Arg(tensorflow::DT_FLOAT, {2, 9, 13, 5}))
+                             .Input(boxes)
+                             .Input(Const<int32_t>({}, {0})))),
+      &module);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  ExpectHas(std::string(status.message()),
+            "`boxes` must have a shape that is known when");
 }
 
 }  // namespace

@@ -174,17 +174,22 @@ class NaiveCheck {
     }
   }
 
-  bool CodesAreRight() const {
-    const double zero_point = Data(Input::kZeroPoint)->at(0);
-    const double scale = Data(Input::kScale)->at(0);
-    double lowest = 0, highest = 0;
+  // The lowest and the highest code.
+  std::pair<double, double> RangeOfCodes() const {
+    std::pair<double, double> range = {0, 0};
     WithDtype(call_.dtype, [&](auto zero) {
       using T = decltype(zero);
       if constexpr (kIsCode<T>) {
-        lowest = std::numeric_limits<T>::min();
-        highest = std::numeric_limits<T>::max();
+        range = {std::numeric_limits<T>::min(), std::numeric_limits<T>::max()};
       }
     });
+    return range;
+  }
+
+  bool CodesAreRight() const {
+    const double zero_point = Data(Input::kZeroPoint)->at(0);
+    const double scale = Data(Input::kScale)->at(0);
+    const auto [lowest, highest] = RangeOfCodes();
     return std::isfinite(scale) && scale > 0 && zero_point >= lowest &&
            zero_point <= highest;
   }
@@ -300,14 +305,7 @@ class NaiveCheck {
   }
 
   bool IsRightCode(double got, const NaiveSum& sum, double zero_point) const {
-    double lowest = 0, highest = 0;
-    WithDtype(call_.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      if constexpr (kIsCode<T>) {
-        lowest = std::numeric_limits<T>::min();
-        highest = std::numeric_limits<T>::max();
-      }
-    });
+    const auto [lowest, highest] = RangeOfCodes();
     const double right = std::clamp(sum.value + zero_point, lowest, highest);
     return std::abs(got - right) <= 0.5 + 2e-3;
   }

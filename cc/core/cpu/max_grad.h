@@ -105,7 +105,7 @@ void MaxFeatureGradNhwc(const CpuContext& context, const Params& params,
   Winners winners;
   winners.Resize(table.most(), boxes.count() * box_stride);
   context.parallel_for(
-      schedule.units(), UnitCost(schedule.unit_cost()),
+      schedule.shares(), UnitCost(schedule.cost() / double(schedule.shares())),
       [&](int64_t begin, int64_t end) {
         BoxSamplesBuilder<W> builder;
         const auto run = [&](const BoxSchedule::Entry& entry,

@@ -100,19 +100,17 @@ TEST(Scratch, IsWithinItsBound) {
 struct NoVisits {
   struct Box {};
   static int64_t KeptElements(const BoxTaps<float>&, int64_t) { return 0; }
-  void Visit(const BoxTaps<float>&, const TapRows<float>&, float*, Box*) const {
-  }
-  void EndOfBlock(Box*) const {}
-  void Finish(const Box&) const {}
+  void Visit(const BoxTaps<float>&, const TapRows<float>&, float*,
+             const Box&) const {}
 };
 
-// In each image there is one box less, and the last one has a great many taps.
+// Each time there is one box less, and the last one has a great many taps.
 // If each place kept what its largest box took, all places would in the end.
-TEST(Scratch, OfASweepDoesNotGrowWithTheImages) {
-  constexpr int64_t kHeight = 200000, kImages = 100, kPixel = 4;
+TEST(Scratch, OfASweepDoesNotGrowWithItsBoxes) {
+  constexpr int64_t kHeight = 200000, kTimes = 100, kPixel = 4;
   const Params params = {{1, 1}, -1, true, Layout::kNHWC};
-  const std::vector<float> images(kImages);  // no pixel is read
-  const FeatureMap<const float> map = {images.data(), kHeight, 8, 1, 1};
+  const float image = 0;  // no pixel is read
+  const FeatureMap<const float> map = {&image, kHeight, 8, 1, 1};
   const auto axes_of = [&](float height) {
     const float box[] = {0, 0, 8, height};
     return MakeBoxAxes(params, map, box);
@@ -120,17 +118,17 @@ TEST(Scratch, OfASweepDoesNotGrowWithTheImages) {
   const int64_t before = LiveBytes();
   TakePeakBytes();
   {
-    Sweep<float, NoVisits> sweep({}, kPixel, {0, kPixel});
+    Sweep<float, NoVisits> sweep({}, &image, 8, kPixel, {0, kPixel});
     BoxTapsBuilder<float> builder;
-    const auto add = [&](int64_t image, float height) {
+    const auto add = [&](float height) {
       const BoxTaps<float> taps = builder.Build(params, map, axes_of(height));
-      sweep.Add(&images[image], 8 * kPixel, taps, &builder, {});
+      sweep.Add({0, 1}, taps, &builder, {});
     };
-    for (int64_t image = 0; image < kImages; ++image) {
-      for (int64_t i = image + 1; i < kImages; ++i) add(image, 9);
-      add(image, float(kHeight));
+    for (int64_t time = 0; time < kTimes; ++time) {
+      for (int64_t i = time + 1; i < kTimes; ++i) add(9);
+      add(float(kHeight));
+      sweep.Run();
     }
-    sweep.Run();
   }
   EXPECT_LT(TakePeakBytes() - before,
             160 * (2 * kSweptTapsHeld + kHeight + kSweptBoxTaps));

@@ -22,18 +22,27 @@ class AxisTaps {
  public:
   template <typename B>
   void Build(const AxisOnMap<B, int64_t>& box) {
-    Build<false>(box, ShareOfSample(box.axis));
+    Build(box, {0, box.pooled});
+  }
+  // Of some bins; the others have no taps then.
+  template <typename B>
+  void Build(const AxisOnMap<B, int64_t>& box, const Span& bins) {
+    Build<false>(box, bins, ShareOfSample(box.axis));
   }
 
   // Without the 1 / grid of the average: sums.
   template <typename B>
-  void BuildSums(const AxisOnMap<B, int64_t>& box) {
-    Build<false>(box, 1);
+  void BuildSums(const AxisOnMap<B, int64_t>& box, const Span& bins) {
+    Build<false>(box, bins, 1);
   }
 
   template <typename B>
   void BuildWithSlopes(const AxisOnMap<B, int64_t>& box) {
-    Build<true>(box, ShareOfSample(box.axis));
+    BuildWithSlopes(box, {0, box.pooled});
+  }
+  template <typename B>
+  void BuildWithSlopes(const AxisOnMap<B, int64_t>& box, const Span& bins) {
+    Build<true>(box, bins, ShareOfSample(box.axis));
   }
 
   TapsView<W> view() const {
@@ -44,11 +53,12 @@ class AxisTaps {
  private:
   // `box`: a copy, which what is stored cannot be taken to change.
   template <bool kSlopes, typename B>
-  void Build(const AxisOnMap<B, int64_t> box, double share) {
+  void Build(const AxisOnMap<B, int64_t> box, const Span bins, double share) {
     begin_.resize(box.pooled + 1);
     pixel_.clear();
     sums_.clear();
-    for (int64_t p = 0; p < box.pooled; ++p) {
+    std::fill_n(begin_.begin(), bins.begin, 0);
+    for (int64_t p = bins.begin; p < bins.end; ++p) {
       begin_[p] = static_cast<int64_t>(pixel_.size());
       const Span inside = InsideSamples(box.axis, p, box.length);
       // By ascending coordinate, so that a pixel already met is one of the last
@@ -68,7 +78,8 @@ class AxisTaps {
         Add<kSlopes>(begin_[p], OneSample<kSlopes>(box, p, i), 1);
       }
     }
-    begin_[box.pooled] = static_cast<int64_t>(pixel_.size());
+    std::fill(begin_.begin() + bins.end, begin_.end(),
+              static_cast<int64_t>(pixel_.size()));
 
     const size_t count = sums_.size();
     weight_.resize(count);

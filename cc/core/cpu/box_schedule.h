@@ -17,6 +17,7 @@
 #include "cc/core/cpu/box_table.h"
 #include "cc/core/cpu/raw_array.h"
 #include "cc/core/cpu/sweep_pays.h"
+#include "cc/core/cpu/sweep_strips.h"
 #include "cc/core/cpu/tuning.h"
 #include "cc/core/geometry/box_axes.h"
 #include "cc/core/geometry/touched_pixels.h"
@@ -26,7 +27,8 @@ namespace tf_roialign {
 // Boxes of an image of a map stand together, neighbours on it one after the
 // other, so that the second finds in cache what the first has brought in.
 // Shares are runs of boxes that cost about the same: an adaptive box of 800
-// pixels is not one of 8.
+// pixels is not one of 8. Boxes that are worth a sweep are shared out by strips
+// of their map and blocks of channels instead.
 class BoxSchedule {
  public:
   struct Entry {
@@ -89,9 +91,13 @@ class BoxSchedule {
       : batch_(sizes.batch),
         entries_(boxes.count()),
         keys_(boxes.count()),
+        count_(boxes.count()),
         image_begin_(maps.count() * sizes.batch + 1, 0) {
     RawArray<double> costs(boxes.count());
-    const KeyBits bits = BitsOfKeys(sizes, maps);
+    const KeyBits bits =
+        BitsOfKeys(sizes, maps,
+                   sweeping_threads > 1 &&
+                       boxes.count() < kBoxesPerThread * sweeping_threads);
     std::mutex mutex;
     // The threads that this wakes are needed next: it may cost as much.
     parallel_for(boxes.count(), UnitCost(kEntryCost),
@@ -104,9 +110,12 @@ class BoxSchedule {
                    std::lock_guard<std::mutex> lock(mutex);
                    totals_.Add(totals);
                  });
-    SortByKey(bits.image + bits.place, &keys_);
+    SortByKey(bits.image + bits.cost + bits.place, &keys_);
     CutImages();
-    CutShares(costs, sizes.channels, sweeping_threads);
+    if (sweeping_threads > 0 && totals_.swept_cost > 0) {
+      CutStrips(params, maps, costs, sizes.channels, sweeping_threads);
+    }
+    CutShares(costs, sweeping_threads);
   }
 
   // Of a box, by its number.
@@ -123,12 +132,20 @@ class BoxSchedule {
   }
 
   int64_t shares() const { return int64_t(share_begin_.size()) - 1; }
-  // Each share is visited once for each part of the channels: more than one
-  // where most of the work is swept, of kSweepChannels then.
-  int64_t channel_parts() const { return channel_parts_; }
-  // Shares times parts of the channels: what threads take.
-  int64_t units() const { return shares() * channel_parts_; }
-  double unit_cost() const { return totals_.cost / double(units()); }
+
+  // In a call that sweeps, swept boxes are no part of entries and shares.
+  int64_t swept() const { return int64_t(swept_.size()); }
+  const Entry& swept_entry(int64_t i) const { return *swept_[i]; }
+  const SweepStrip& strip(int64_t i) const { return strips_[i]; }
+  // Of kSweepChannels: each strip is swept once for each of them.
+  int64_t channel_blocks() const { return channel_blocks_; }
+  // Strips times blocks of channels; shares follow.
+  int64_t sweeps() const { return int64_t(strips_.size()) * channel_blocks_; }
+  // What threads take.
+  int64_t units() const { return sweeps() + shares(); }
+  double unit_cost() const {
+    return totals_.cost / double(std::max<int64_t>(units(), 1));
+  }
 
   // Of all forwards together, roughly, in nanoseconds.
   double cost() const { return totals_.cost; }
@@ -158,24 +175,28 @@ class BoxSchedule {
     }
   };
 
-  // A key: the map and the image, and then the place there, of which bits are
-  // left out if there are too few.
+  // A key: the map and the image, if few boxes come to a thread the octave of
+  // the cost, dear ones first, so that none of them is left for the end; and
+  // then the place, of which bits are left out if there are too few.
   struct KeyBits {
     int image;
+    int cost;
     int place;
     int left_out;
   };
 
   template <typename T>
-  static KeyBits BitsOfKeys(const Sizes& sizes, const FeatureMaps<T>& maps) {
+  static KeyBits BitsOfKeys(const Sizes& sizes, const FeatureMaps<T>& maps,
+                            bool by_cost) {
     const int image = Bits(uint64_t(maps.count()) * uint64_t(sizes.batch));
     int64_t side = 0;
     for (const FeatureMap<T>& map : maps) {
       side = std::max({side, map.height, map.width});
     }
     const int wanted = 2 * Bits(uint64_t(side / kNeighbourCell));
-    const int place = std::min(wanted, 64 - image);
-    return {image, place, wanted - place};
+    const int cost = by_cost ? std::min(6, 64 - image) : 0;
+    const int place = std::min(wanted, 64 - image - cost);
+    return {image, cost, place, wanted - place};
   }
 
   // Of a number up to `most`.
@@ -207,14 +228,19 @@ class BoxSchedule {
     entries_[k] = entry;
     const uint64_t image =
         uint64_t(entry.map) * uint64_t(batch_) + uint64_t(entry.image);
-    // In two steps: a shift by 64 would be none.
-    keys_[k] = {image << bits.place / 2 << (bits.place + 1) / 2 |
-                    place >> bits.left_out,
-                k};
     const double bins =
         double(params.pooled_height()) * double(params.pooled_width());
-    return std::floor(kBoxCost +
-                      kTapCost * double(sizes.channels) * (taps + 2 * bins));
+    const double cost = std::floor(
+        kBoxCost + kTapCost * double(sizes.channels) * (taps + 2 * bins));
+    const int last_octave = (1 << bits.cost) - 1;
+    const uint64_t octave =
+        uint64_t(last_octave - std::min(std::ilogb(cost), last_octave));
+    const int low = bits.cost + bits.place;
+    // In two steps: a shift by 64 would be none.
+    keys_[k] = {image << low / 2 << (low + 1) / 2 | octave << bits.place |
+                    place >> bits.left_out,
+                k};
+    return cost;
   }
 
   static uint32_t Cell(const Span& span) {
@@ -260,42 +286,85 @@ class BoxSchedule {
     }
   }
 
-  void CutShares(const RawArray<double>& costs, int64_t channels,
-                 int64_t sweeping_threads) {
-    const int64_t count = int64_t(keys_.size());
-    int64_t shares = std::min(
-        count,
-        int64_t(std::clamp(totals_.cost / kShareCost, 1.0, kMostShares)));
-    if (sweeping_threads > 0 && totals_.swept_cost > totals_.cost / 2) {
-      const int64_t parts = (channels - 1) / kSweepChannels + 1;
-      if (sweeping_threads > 1 && count <= kMostSplitBoxes / parts) {
-        channel_parts_ = parts;
+  template <typename T>
+  void CutStrips(const Params& params, const FeatureMaps<T>& maps,
+                 const RawArray<double>& costs, int64_t channels,
+                 int64_t threads) {
+    channel_blocks_ = (channels - 1) / kSweepChannels + 1;
+    // A strip reads on to where its last bins end: no more than threads need.
+    const double strips = double(threads) / double(channel_blocks_);
+    int64_t begin = 0;
+    count_ = 0;
+    for (size_t i = 0; i + 1 < image_begin_.size(); ++i) {
+      const Span keys = {begin, image_begin_[i + 1]};
+      begin = keys.end;
+      const Span boxes = {swept(), TakeSwept(keys)};
+      image_begin_[i + 1] = count_;
+      if (boxes.empty()) continue;
+      const int map = int(int64_t(i) / batch_);
+      RowCosts rows(maps[map].height);
+      for (int64_t k = boxes.begin; k < boxes.end; ++k) {
+        rows.Add(swept_[k]->rows, params.pooled_height(),
+                 costs[swept_[k]->box]);
       }
-      // The more boxes a sweep has, the fewer times the map is read.
-      const int64_t sweeps =
-          sweeping_threads > 1 ? kSweepsPerThread * sweeping_threads : 1;
-      shares = std::min(shares, (sweeps - 1) / channel_parts_ + 1);
+      const double most = std::ceil(strips * rows.total() / totals_.cost);
+      rows.AddToEach(kSweptRowCost * double(maps[map].width) *
+                     double(channels));
+      rows.ForEachRun(int64_t(most), [&](const Span& run) {
+        strips_.push_back({map, int64_t(i) % batch_, run, boxes});
+      });
     }
-    share_begin_.reserve(shares + 1);
+  }
+
+  // Moves swept boxes to where they are numbered; returns how many there are.
+  int64_t TakeSwept(const Span& keys) {
+    for (int64_t i = keys.begin; i < keys.end; ++i) {
+      const Entry& entry = entries_[keys_[i].box];
+      if (entry.is_swept) {
+        swept_.push_back(&entry);
+      } else {
+        keys_[count_++] = keys_[i];
+      }
+    }
+    return swept();
+  }
+
+  void CutShares(const RawArray<double>& costs, int64_t threads) {
+    const double all =
+        sweeps() > 0 ? totals_.cost - totals_.swept_cost : totals_.cost;
+    double shares = std::clamp(all / kShareCost, 1.0, kMostShares);
+    if (sweeps() > 0) {
+      // Units are taken for equal; smaller ones may only be so many that sweeps
+      // are still taken one by one.
+      const double equal = all * double(sweeps()) / totals_.swept_cost;
+      shares =
+          std::min(shares, std::max(double(kBlocksPerThread * threads), equal));
+    }
+    shares = std::floor(std::min(shares, double(count_)));
+    share_begin_.reserve(size_t(shares) + 1);
     share_begin_.push_back(0);
-    const double share_cost = totals_.cost / double(shares);
+    if (count_ == 0) return;
+    const double share_cost = all / shares;
     double cost = 0;
     double wanted = share_cost;
-    for (int64_t i = 0; i + 1 < count; ++i) {
+    for (int64_t i = 0; i + 1 < count_; ++i) {
       cost += costs[keys_[i].box];
       if (cost < wanted) continue;
       share_begin_.push_back(i + 1);
       wanted = share_cost * double(share_begin_.size());
     }
-    if (count > 0) share_begin_.push_back(count);
+    share_begin_.push_back(count_);
   }
 
   int64_t batch_;
   RawArray<Entry> entries_;           // by box
   RawArray<BoxKey> keys_;             // in the schedule's order
+  int64_t count_;                     // of keys_, without swept boxes
   std::vector<int64_t> image_begin_;  // [maps * batch + 1]
   std::vector<int64_t> share_begin_;
-  int64_t channel_parts_ = 1;
+  std::vector<const Entry*> swept_;  // in the schedule's order
+  std::vector<SweepStrip> strips_;
+  int64_t channel_blocks_ = 1;
   Totals totals_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cc/core/base/span.h"
 #include "cc/core/call/feature_maps.h"
 #include "cc/core/call/params.h"
 #include "cc/core/cpu/arena.h"
@@ -25,12 +26,19 @@ class BoxTapsBuilder {
   template <typename T, typename Any, typename B>
   BoxTaps<W> BuildFor(const Params& params, const FeatureMap<Any>& map,
                       const BoxAxes<B>& axes) {
+    return BuildFor<T>(params, map, axes, {0, params.pooled_height()});
+  }
+  // Of some rows of bins.
+  template <typename T, typename Any, typename B>
+  BoxTaps<W> BuildFor(const Params& params, const FeatureMap<Any>& map,
+                      const BoxAxes<B>& axes, const Span& bin_rows) {
+    const Span columns = {0, params.pooled_width()};
     if (kIsCode<T>) {
-      y_.BuildSums(AxisOnMapY(params, map, axes));
-      x_.BuildSums(AxisOnMapX(params, map, axes));
+      y_.BuildSums(AxisOnMapY(params, map, axes), bin_rows);
+      x_.BuildSums(AxisOnMapX(params, map, axes), columns);
     } else {
-      y_.Build(AxisOnMapY(params, map, axes));
-      x_.Build(AxisOnMapX(params, map, axes));
+      y_.Build(AxisOnMapY(params, map, axes), bin_rows);
+      x_.Build(AxisOnMapX(params, map, axes), columns);
     }
     return view(params);
   }
@@ -44,7 +52,12 @@ class BoxTapsBuilder {
   template <typename Any, typename B>
   BoxTaps<W> BuildWithSlopes(const Params& params, const FeatureMap<Any>& map,
                              const BoxAxes<B>& axes) {
-    y_.BuildWithSlopes(AxisOnMapY(params, map, axes));
+    return BuildWithSlopes(params, map, axes, {0, params.pooled_height()});
+  }
+  template <typename Any, typename B>
+  BoxTaps<W> BuildWithSlopes(const Params& params, const FeatureMap<Any>& map,
+                             const BoxAxes<B>& axes, const Span& bin_rows) {
+    y_.BuildWithSlopes(AxisOnMapY(params, map, axes), bin_rows);
     x_.BuildWithSlopes(AxisOnMapX(params, map, axes));
     return view(params);
   }

@@ -43,35 +43,48 @@ T* ImageOfMap(const FeatureMap<T>& map, int64_t image, int64_t channels) {
   return map.data + image * map.pixels() * channels;
 }
 
-// What a thread does for some shares of a schedule: swept boxes go through a
-// part of the channels, and each other box is visited with one of the parts.
-struct Visit {
-  int64_t part;
-  int64_t parts;
-  Span channels;
-  BoxSchedule::Range entries;
+// The blocks of channels [begin, end) of a strip.
+struct StripSweep {
+  const SweepStrip* strip;
+  Span blocks;
 
-  bool takes(const BoxSchedule::Entry& entry) const {
-    return entry.is_swept || entry.box % parts == part;
+  Span channels(int64_t of_map) const {
+    return {blocks.begin * kSweepChannels,
+            std::min(blocks.end * kSweepChannels, of_map)};
   }
 };
 
-// Calls run(Visit) for the units [begin, end) of a schedule. Shares of the same
-// part are visited together.
-template <typename Run>
-void ForEachVisit(const BoxSchedule& schedule, int64_t channels, int64_t begin,
-                  int64_t end, const Run& run) {
-  const int64_t shares = schedule.shares(), parts = schedule.channel_parts();
-  for (int64_t unit = begin, stop; unit < end; unit = stop) {
-    const int64_t part = unit / shares, first = part * shares;
-    stop = std::min(end, first + shares);
-    Span some = {0, channels};
-    if (parts > 1) {
-      some.begin = part * kSweepChannels;
-      some.end = std::min(some.begin + kSweepChannels, channels);
-    }
-    run(Visit{part, parts, some,
-              schedule.entries_of_shares(unit - first, stop - first)});
+// For the units [begin, end) of a schedule: calls sweep(StripSweep) once for
+// each strip among them, and visit(entries) for all shares.
+template <typename RunSweep, typename Visit>
+void ForEachUnit(const BoxSchedule& schedule, int64_t begin, int64_t end,
+                 const RunSweep& sweep, const Visit& visit) {
+  const int64_t blocks = schedule.channel_blocks();
+  const int64_t sweeps = schedule.sweeps(), swept = std::min(end, sweeps);
+  for (int64_t unit = begin, stop; unit < swept; unit = stop) {
+    const int64_t strip = unit / blocks, first = strip * blocks;
+    stop = std::min(swept, first + blocks);
+    sweep(StripSweep{&schedule.strip(strip), {unit - first, stop - first}});
+  }
+  if (end <= sweeps) return;
+  visit(schedule.entries_of_shares(std::max(begin - sweeps, INT64_C(0)),
+                                   end - sweeps));
+}
+
+// Calls run(i, entry, axes, rows of bins) for the boxes that have bins in a
+// strip. `i`: a box's number among those that are swept.
+template <typename T, typename B, typename Run>
+void ForEachBoxOf(const SweepStrip& strip, const BoxSchedule& schedule,
+                  const Params& params, const FeatureMap<T>& map,
+                  const BoxTable<B>& boxes, const Run& run) {
+  for (int64_t i = strip.boxes.begin; i < strip.boxes.end; ++i) {
+    const BoxSchedule::Entry& entry = schedule.swept_entry(i);
+    if (!Overlap(entry.rows, strip.rows)) continue;
+    const BoxAxes<B> axes =
+        MakeBoxAxes(params, map, boxes.coordinates(entry.box));
+    const Span bin_rows =
+        BinRowsIn(strip.rows, axes.y, params.pooled_height(), entry.rows);
+    if (!bin_rows.empty()) run(i, entry, axes, bin_rows);
   }
 }
 
@@ -89,17 +102,35 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
       params.pooled_height() * params.pooled_width() * channels;
   const bool stream =
       StreamingPays(output, boxes.count() * box_stride, channels);
+  const auto to_codes = [&](const BoxAxes<B>& axes) {
+    return fillers.quantization.OfBins(SamplesPerBin<W>(axes));
+  };
   context.parallel_for(
       schedule.units(), UnitCost(schedule.unit_cost()),
       [&](int64_t begin, int64_t end) {
-        BoxPooler<T> pooler(params);
-        BoxTapsBuilder<W> builder;
-        const auto run = [&](const Visit& visit) {
-          Sweep<T, ForwardVisitor<T>> sweep({kernels, stream, channels},
-                                            channels, visit.channels);
-          const auto run_box = [&](const BoxSchedule::Entry& entry,
-                                   const BoxSchedule::Entry* next) {
-            if (!visit.takes(entry)) return;
+        const auto run_sweep = [&](const StripSweep& part) {
+          const SweepStrip& strip = *part.strip;
+          const FeatureMap<const T>& map = maps[strip.map];
+          Sweep<T, ForwardVisitor<T>> sweep(
+              {kernels, stream, channels},
+              ImageOfMap(map, strip.image, channels), map.width, channels,
+              part.channels(channels));
+          BoxTapsBuilder<W> builder;
+          ForEachBoxOf(
+              strip, schedule, params, map, boxes,
+              [&](int64_t, const BoxSchedule::Entry& entry,
+                  const BoxAxes<B>& axes, const Span& bin_rows) {
+                const BoxTaps<W> taps =
+                    builder.template BuildFor<T>(params, map, axes, bin_rows);
+                sweep.Add(bin_rows, taps, &builder,
+                          {to_codes(axes), output + entry.box * box_stride});
+              });
+          sweep.Run();
+        };
+        const auto visit = [&](const BoxSchedule::Range& entries) {
+          BoxPooler<T> pooler(params);
+          ForEachWithNext(entries, [&](const BoxSchedule::Entry& entry,
+                                       const BoxSchedule::Entry* next) {
             T* out = output + entry.box * box_stride;
             if (!entry.finite) {
               std::fill_n(out, box_stride, fillers.no_meaning);
@@ -108,25 +139,15 @@ void ForwardNhwc(const CpuContext& context, const Params& params,
             const FeatureMap<const T>& map = maps[entry.map];
             const BoxAxes<B> axes =
                 MakeBoxAxes(params, map, boxes.coordinates(entry.box));
-            const T* image = ImageOfMap(map, entry.image, channels);
-            const int64_t row_stride = map.width * channels;
-            const Requantization<W> to_codes =
-                fillers.quantization.OfBins(SamplesPerBin<W>(axes));
             BoxAhead ahead;
             ahead.window = WindowAhead(maps, channels, next);
-            if (entry.is_swept) {
-              const BoxTaps<W> taps =
-                  builder.template BuildFor<T>(params, map, axes);
-              sweep.Add(image, row_stride, taps, &builder, {to_codes, out});
-            } else {
-              pooler.Forward(kernels, map, axes, image, row_stride, channels,
-                             to_codes, stream, out, ahead);
-            }
-          };
-          ForEachWithNext(visit.entries, run_box);
-          sweep.Run();
+            pooler.Forward(kernels, map, axes,
+                           ImageOfMap(map, entry.image, channels),
+                           map.width * channels, channels, to_codes(axes),
+                           stream, out, ahead);
+          });
         };
-        ForEachVisit(schedule, channels, begin, end, run);
+        ForEachUnit(schedule, begin, end, run_sweep, visit);
         if (stream) kernels.stream_fence();
       });
 }
@@ -285,28 +306,41 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
   const int64_t channels = sizes.channels;
   const int64_t box_stride =
       params.pooled_height() * params.pooled_width() * channels;
-  const int64_t parts = schedule.channel_parts();
-  // Of swept boxes, by box and part of the channels.
-  RawArray<double> sums(parts > 1 ? boxes.count() * parts * kCoordinates : 0);
+  // Of swept boxes, by box, block of channels, row of bins and coordinate.
+  const int64_t block_sums = params.pooled_height() * kCoordinates;
+  const int64_t box_sums = schedule.channel_blocks() * block_sums;
+  RawArray<double> sums(schedule.swept() * box_sums);
   context.parallel_for(
       schedule.units(), UnitCost(kGradCost * schedule.unit_cost()),
       [&](int64_t begin, int64_t end) {
-        BoxPooler<T> pooler(params);
-        BoxTapsBuilder<W> builder;
-        const auto run = [&](const Visit& visit) {
-          const auto finish = [&](int64_t box, const double* grad) {
-            if (parts == 1) {
-              WriteBoxGrad(grad, boxes.columns(), box, grad_boxes);
-            } else {
-              std::copy_n(grad, kCoordinates,
-                          &sums[(box * parts + visit.part) * kCoordinates]);
-            }
-          };
-          Sweep<T, BoxGradVisitor<T, decltype(finish)>> sweep(
-              {kernels, channels, finish}, channels, visit.channels);
-          const auto run_box = [&](const BoxSchedule::Entry& entry,
-                                   const BoxSchedule::Entry* next) {
-            if (!visit.takes(entry)) return;
+        const auto run_sweep = [&](const StripSweep& part) {
+          const SweepStrip& strip = *part.strip;
+          const FeatureMap<const T>& map = maps[strip.map];
+          Sweep<T, BoxGradVisitor<T>> sweep(
+              {kernels, channels}, ImageOfMap(map, strip.image, channels),
+              map.width, channels, part.channels(channels));
+          BoxTapsBuilder<W> builder;
+          ForEachBoxOf(
+              strip, schedule, params, map, boxes,
+              [&](int64_t i, const BoxSchedule::Entry& entry,
+                  const BoxAxes<B>& axes, const Span& bin_rows) {
+                double* const of_box = &sums[i * box_sums];
+                for (int64_t b = part.blocks.begin; b < part.blocks.end; ++b) {
+                  std::fill_n(
+                      of_box + b * block_sums + bin_rows.begin * kCoordinates,
+                      bin_rows.length() * kCoordinates, 0.0);
+                }
+                const BoxTaps<W> taps =
+                    builder.BuildWithSlopes(params, map, axes, bin_rows);
+                sweep.Add(bin_rows, taps, &builder,
+                          {grad_output + entry.box * box_stride, of_box});
+              });
+          sweep.Run();
+        };
+        const auto visit = [&](const BoxSchedule::Range& entries) {
+          BoxPooler<T> pooler(params);
+          ForEachWithNext(entries, [&](const BoxSchedule::Entry& entry,
+                                       const BoxSchedule::Entry* next) {
             double grad[kCoordinates] = {};
             if (!entry.finite) {
               std::fill_n(grad, kCoordinates, NaN<double>());
@@ -316,42 +350,32 @@ void BoxGradNhwc(const CpuContext& context, const Params& params,
             const FeatureMap<const T>& map = maps[entry.map];
             const BoxAxes<B> axes =
                 MakeBoxAxes(params, map, boxes.coordinates(entry.box));
-            const T* upstream = grad_output + entry.box * box_stride;
-            const T* image = ImageOfMap(map, entry.image, channels);
-            const int64_t row_stride = map.width * channels;
             BoxAhead ahead;
             ahead.window = WindowAhead(maps, channels, next);
             if (next != nullptr) {
               ahead.upstream = {grad_output + next->box * box_stride, 1,
                                 box_stride * int64_t(sizeof(T)), 0};
             }
-            if (entry.is_swept) {
-              const BoxTaps<W> taps =
-                  builder.BuildWithSlopes(params, map, axes);
-              sweep.Add(image, row_stride, taps, &builder,
-                        {entry.box, upstream});
-            } else {
-              pooler.BoxGrad(kernels, map, axes, upstream, image, row_stride,
-                             channels, grad, ahead);
-              WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
-            }
-          };
-          ForEachWithNext(visit.entries, run_box);
-          sweep.Run();
+            pooler.BoxGrad(kernels, map, axes,
+                           grad_output + entry.box * box_stride,
+                           ImageOfMap(map, entry.image, channels),
+                           map.width * channels, channels, grad, ahead);
+            WriteBoxGrad(grad, boxes.columns(), entry.box, grad_boxes);
+          });
         };
-        ForEachVisit(schedule, channels, begin, end, run);
+        ForEachUnit(schedule, begin, end, run_sweep, visit);
       });
-  if (parts == 1) return;
-  const int64_t box_sums = parts * kCoordinates;
-  context.parallel_for(boxes.count(), UnitCost(kPartCost * double(box_sums)),
+  if (schedule.swept() == 0) return;
+  context.parallel_for(schedule.swept(), UnitCost(kPartCost * double(box_sums)),
                        [&](int64_t begin, int64_t end) {
-                         for (int64_t k = begin; k < end; ++k) {
-                           if (!schedule.entry(k).is_swept) continue;
+                         for (int64_t i = begin; i < end; ++i) {
                            double grad[kCoordinates] = {};
-                           for (int64_t i = 0; i < box_sums; ++i) {
-                             grad[i % kCoordinates] += sums[k * box_sums + i];
+                           for (int64_t s = 0; s < box_sums; ++s) {
+                             grad[s % kCoordinates] += sums[i * box_sums + s];
                            }
-                           WriteBoxGrad(grad, boxes.columns(), k, grad_boxes);
+                           WriteBoxGrad(grad, boxes.columns(),
+                                        schedule.swept_entry(i).box,
+                                        grad_boxes);
                          }
                        });
 }

@@ -77,9 +77,9 @@ class ScratchBound {
            (is_nhwc ? 0 : Group());
   }
   double BoxGrad() const {
-    return Forward() + 32 * (is_nhwc ? std::min(boxes * (channels / 64 + 1),
-                                                double(kMostSplitBoxes))
-                                     : boxes * (channels / 32 + 1));
+    return Forward() + 32 * boxes *
+                           (is_nhwc ? pooled_height * (channels / 64 + 1)
+                                    : channels / 32 + 1);
   }
   double FeatureGrad(double products) const {
     return Call() + Table(products * boxes * (256 + 64 * Points())) +
@@ -95,8 +95,11 @@ class ScratchBound {
            threads * (Walk(320) + 2 * Bins() * accumulator);
   }
 
-  // The image and map of each box, the schedule and its sort.
-  double Call() const { return 64 * kKB + 128 * boxes + 24 * images; }
+  // The image and map of each box, the schedule and its sort, and the strips
+  // that are swept.
+  double Call() const {
+    return 64 * kKB + 160 * boxes + 192 * images + 8 * height;
+  }
 
   // Taps of a box on both axes, or samples for mode "max".
   double Points() const {

@@ -35,33 +35,35 @@ struct TapRows {
 };
 
 // Visitor: what happens to the boxes. It has a type Box, KeptElements(taps,
-// channels) of accumulators that a box needs in the meantime, Visit(taps,
-// TapRows, kept, box), EndOfBlock(box) for after a block of channels, and
-// Finish(box) for after all. A box's taps come in their order for each block of
-// channels, so that what comes out does not depend on the other boxes.
+// channels) of accumulators that a box needs in the meantime, and Visit(taps,
+// TapRows, kept, box). A bin's taps come in their order for each block of
+// kSweepChannels, so that what comes out does not depend on the other boxes.
 template <typename T, typename Visitor>
 class Sweep {
  public:
   using W = Accumulator<T>;
 
-  // Of a map's `channels`, it goes through those of `part`.
-  Sweep(const Visitor& visitor, int64_t channels, const Span& part)
-      : visitor_(visitor), channels_(channels), part_(part) {}
+  // Of an image's `channels`, it goes through those of `part`.
+  Sweep(const Visitor& visitor, const T* image, int64_t width, int64_t channels,
+        const Span& part)
+      : visitor_(visitor),
+        image_{image, width * channels, channels},
+        part_(part) {}
 
-  // A box of an image. `taps`: what `builder` holds, which the sweep keeps and
-  // gives another one for. Boxes of another image end the sweep, and so do too
-  // many.
-  void Add(const T* image, int64_t row_stride, const BoxTaps<W>& taps,
+  // A box, of which `bin_rows` are visited. `taps`: theirs, which `builder`
+  // holds; the sweep keeps it and gives another one. Too many boxes are visited
+  // in between.
+  void Add(const Span& bin_rows, const BoxTaps<W>& taps,
            BoxTapsBuilder<W>* builder, const typename Visitor::Box& box) {
-    if (image != image_.origin || held_taps_ > kSweptTapsHeld) Run();
+    if (held_taps_ > kSweptTapsHeld) Run();
     const int64_t size = taps.y.begin[taps.pooled_height] +
                          taps.x.begin[taps.pooled_width] + kSweptBoxTaps;
     held_taps_ += size;
     made_taps_ += size;
-    image_ = {image, row_stride, channels_};
     if (count_ == boxes_.size()) boxes_.emplace_back();
     Box& added = boxes_[count_++];
     std::swap(added.builder, *builder);
+    added.bin_rows = bin_rows;
     added.taps = taps;
     added.visited = box;
   }
@@ -75,11 +77,7 @@ class Sweep {
         end = EndOfGroup(begin, some.length());
         RunGroup(begin, end, some);
       }
-      for (size_t b = 0; b < count_; ++b) {
-        visitor_.EndOfBlock(&boxes_[b].visited);
-      }
     }
-    for (size_t b = 0; b < count_; ++b) visitor_.Finish(boxes_[b].visited);
     count_ = 0;
     held_taps_ = 0;
     // A builder keeps memory for the largest box that it ever had.
@@ -92,6 +90,7 @@ class Sweep {
  private:
   struct Box {
     BoxTapsBuilder<W> builder;
+    Span bin_rows;
     BoxTaps<W> taps;
     typename Visitor::Box visited;
     W* kept;
@@ -130,7 +129,8 @@ class Sweep {
       Box& box = boxes_[b];
       box.kept = kept;
       kept += KeptElements(box, channels.length());
-      box.bin_row = box.tap = 0;
+      box.bin_row = box.bin_rows.begin;
+      box.tap = 0;
       Extend(box.taps.y, box.taps.pooled_height, &rows);
       Extend(box.taps.x, box.taps.pooled_width, &columns);
     }
@@ -140,7 +140,7 @@ class Sweep {
 
     Pixels<T> image = image_;
     image.origin += channels.begin;
-    const bool copies = channels.length() < channels_;
+    const bool copies = channels.length() < image_.pixel_stride;
     // A row stays in cache from box to box. The next one comes meanwhile.
     const int64_t ahead = (columns.length() - 1) / int64_t(end - begin) + 1;
     for (int64_t y = rows.begin; y < rows.end; ++y) {
@@ -189,7 +189,7 @@ class Sweep {
   void VisitRow(int64_t y, const Pixels<T>& row, const Pixels<T>& image,
                 const Span& channels, Box* box) {
     const TapsView<W>& taps = box->taps.y;
-    for (; box->bin_row < box->taps.pooled_height; ++box->bin_row) {
+    for (; box->bin_row < box->bin_rows.end; ++box->bin_row) {
       const int64_t end = taps.begin[box->bin_row + 1];
       do {
         const int64_t first = box->tap;
@@ -204,15 +204,14 @@ class Sweep {
                         {first, box->tap},
                         goes_back ? image : row,
                         channels},
-                       box->kept, &box->visited);
+                       box->kept, box->visited);
       } while (box->tap < end);
     }
   }
 
-  Visitor visitor_;
-  const int64_t channels_;
+  const Visitor visitor_;
+  const Pixels<T> image_;
   const Span part_;
-  Pixels<T> image_ = {};
   std::vector<Box> boxes_;
   size_t count_ = 0;
   int64_t held_taps_ = 0;
@@ -235,53 +234,48 @@ struct ForwardVisitor {
     return taps.pooled_width * (channels + 1);
   }
   void Visit(const BoxTaps<W>& taps, const TapRows<T>& rows, W* kept,
-             Box* box) const {
+             const Box& box) const {
     kernels.forward_rows(taps, rows.p, rows.taps, rows.pixels,
-                         rows.channels.length(), box->to_codes, stream, kept,
-                         box->output + rows.p * taps.pooled_width * bin_stride +
+                         rows.channels.length(), box.to_codes, stream, kept,
+                         box.output + rows.p * taps.pooled_width * bin_stride +
                              rows.channels.begin,
                          bin_stride);
   }
-
-  void EndOfBlock(Box*) const {}
-  void Finish(const Box&) const {}
 
   const CpuKernels<T>& kernels;
   bool stream;
   int64_t bin_stride;
 };
 
-// The gradient to the boxes, which `finish(box, grad)` takes. The sums over the
-// blocks of channels are made apart and then added: the same bits, whichever
-// sweeps go through them.
-template <typename T, typename Finisher>
+// The gradient to the boxes: kCoordinates sums for each block of channels and
+// row of bins. Made apart and added in their order, they give the same bits,
+// whichever sweeps they come from.
+template <typename T>
 struct BoxGradVisitor {
   using W = Accumulator<T>;
   struct Box {
-    int64_t box;
     const T* grad_output;
-    double of_block[kCoordinates] = {};
-    double grad[kCoordinates] = {};
+    double* sums;
   };
 
   static int64_t KeptElements(const BoxTaps<W>&, int64_t) { return 0; }
   void Visit(const BoxTaps<W>& taps, const TapRows<T>& rows, W*,
-             Box* box) const {
-    kernels.box_grad_rows(taps, rows.taps, rows.pixels, rows.channels.length(),
-                          box->grad_output +
-                              rows.p * taps.pooled_width * bin_stride +
-                              rows.channels.begin,
-                          bin_stride, box->of_block);
+             const Box& box) const {
+    const int64_t row =
+        rows.channels.begin / kSweepChannels * taps.pooled_height + rows.p;
+    const T* const bin = box.grad_output +
+                         rows.p * taps.pooled_width * bin_stride +
+                         rows.channels.begin;
+    // One by one: how many come together depends on where the sweep begins.
+    for (int64_t i = rows.taps.begin; i < rows.taps.end; ++i) {
+      kernels.box_grad_rows(taps, {i, i + 1}, rows.pixels,
+                            rows.channels.length(), bin, bin_stride,
+                            box.sums + row * kCoordinates);
+    }
   }
-  void EndOfBlock(Box* box) const {
-    for (int i = 0; i < kCoordinates; ++i) box->grad[i] += box->of_block[i];
-    std::fill_n(box->of_block, kCoordinates, 0.0);
-  }
-  void Finish(const Box& box) const { finish(box.box, box.grad); }
 
   const CpuKernels<T>& kernels;
   int64_t bin_stride;
-  Finisher finish;
 };
 
 }  // namespace tf_roialign

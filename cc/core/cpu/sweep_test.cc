@@ -66,12 +66,7 @@ BoxSchedule ScheduleOf(const Call<T, float>& call, int64_t threads) {
 // How many boxes go into a sweep.
 template <typename T>
 int64_t CountSwept(const Call<T, float>& call) {
-  const BoxSchedule schedule = ScheduleOf(call, 1);
-  int64_t count = 0;
-  for (int64_t k = 0; k < call.sizes.boxes; ++k) {
-    count += schedule.entry(k).is_swept;
-  }
-  return count;
+  return ScheduleOf(call, 1).swept();
 }
 
 class SweepTest
@@ -231,13 +226,19 @@ TEST_P(SweepTest, BoxGradient) {
   }
 }
 
-// Threads share the channels, too. One box has no meaning, some are not swept.
+// Threads share rows and channels. One box has no meaning, some are not swept.
 TEST_P(SweepTest, BitsDoNotDependOnThreads) {
   const auto call = Make<float>();
   EXPECT_LT(CountSwept(call), call.sizes.boxes);
+  const int64_t blocks = (call.sizes.channels + 63) / 64;
   for (const int threads : {1, 2, 32}) {
-    EXPECT_EQ(ScheduleOf(call, threads).channel_parts(),
-              threads == 1 ? 1 : (call.sizes.channels + 63) / 64);
+    const BoxSchedule schedule = ScheduleOf(call, threads);
+    EXPECT_EQ(schedule.channel_blocks(), blocks);
+    if (threads == 1) {
+      EXPECT_EQ(schedule.sweeps(), 2 * blocks);  // of two images
+    } else if (threads == 32) {
+      EXPECT_GT(schedule.sweeps(), 16);
+    }
   }
   for (const SimdLevel level : UsableSimdLevels()) {
     SCOPED_TRACE(SimdLevelName(level));

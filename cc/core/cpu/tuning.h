@@ -49,6 +49,8 @@ constexpr double kEntryCost = 100;
 // turns, and short enough that they end together.
 constexpr double kShareCost = TF_ROIALIGN_TUNED(10000, 1000);
 constexpr double kMostShares = 1024;
+// If fewer boxes come to a thread, dear ones are first.
+constexpr int64_t kBoxesPerThread = TF_ROIALIGN_TUNED(16, 4);
 // Fewer boxes are sorted by comparing. Unmeasured.
 constexpr size_t kRadixBoxes = TF_ROIALIGN_TUNED(64, 4);
 // Where a gradient's tiles or NCHW's blocks are fewer than this for each
@@ -88,13 +90,10 @@ constexpr int64_t kSweptTaps = 4;
 // What the bins of a sweep's boxes take, which is how many boxes it has. 128
 // KB: 40 / 36 instead of 32 / 28.
 constexpr int64_t kSweepBytes = TF_ROIALIGN_TUNED(512 * 1024, 2048);
-// How many there are at most where they are most of the work.
-constexpr int64_t kSweepsPerThread = 2;
+// Of an element of the map that a sweep reads, in nanoseconds.
+constexpr double kSweptRowCost = 0.3;
 // Channels at a time. 128: 31 / 28.6 instead of 28 / 24.3.
 constexpr int64_t kSweepChannels = 64;
-// Boxes times parts of the channels beyond which threads share the boxes alone:
-// what the parts of a box gradient take until they are added, 32 bytes each.
-constexpr int64_t kMostSplitBoxes = 1 << 19;
 
 // What bounds a sweep's memory: of a map, so that its row is at most 1 MB, and
 // of the taps of its boxes, at 28 bytes each, with what a box takes besides, in

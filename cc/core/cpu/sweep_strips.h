@@ -64,14 +64,19 @@ class RowCosts {
       costs_[y] += cost / double(bins);
     }
     total_ += cost;
+    bin_height_ +=
+        (double(rows.length()) / double(pooled_height) - bin_height_) /
+        double(++boxes_);
     rows_.begin = std::min(rows_.begin, rows.begin);
     rows_.end = std::max(rows_.end, rows.end);
   }
 
-  // Between the first and the last that boxes have.
+  // For rows between the first and the last that boxes have, and for those that
+  // a run reads on to where its bins end.
   void AddToEach(double cost) {
     for (int64_t y = rows_.begin; y < rows_.end; ++y) costs_[y] += cost;
     total_ += cost * double(rows_.length());
+    read_on_ = cost * bin_height_;
   }
 
   double total() const { return total_; }
@@ -80,11 +85,13 @@ class RowCosts {
   template <typename Run>
   void ForEachRun(int64_t count, const Run& run) const {
     const int64_t height = int64_t(costs_.size());
+    // All runs but the last one read on.
+    const double of_run = (total_ - read_on_) / double(count);
     double cost = 0;
     int64_t begin = 0, run_number = 0;
     for (int64_t y = 0; y + 1 < height; ++y) {
       cost += costs_[y];
-      const int64_t next = int64_t(cost * double(count) / total_);
+      const int64_t next = int64_t(cost / of_run);
       if (next == run_number) continue;
       if (next >= count) break;
       run_number = next;
@@ -97,6 +104,9 @@ class RowCosts {
  private:
   std::vector<double> costs_;
   double total_ = 0;
+  double read_on_ = 0;
+  double bin_height_ = 0;  // on average
+  int64_t boxes_ = 0;
   Span rows_ = {INT64_MAX, 0};  // that boxes have
 };
 

@@ -1,7 +1,7 @@
 """A Sphinx extension: where names in code may be broken, on a phone or in a table.
 
-`static/style.css` says where they are broken anywhere if need be; a `<wbr>` is what browsers prefer,
-and it is not copied with the text.
+`static/style.css` says where they are broken anywhere if need be; a `<wbr>` is what browsers
+prefer, and it is not copied with the text.
 """
 
 import re

@@ -7,9 +7,10 @@ prefer, and it is not copied with the text.
 import re
 
 # Words that are long on a phone: short ones are better whole.
-_CODE = re.compile(r'(<span class="pre">)([^<]{20,})(</span>)')
+_CODE = re.compile(r'(<span class="pre">)([^<]{16,})(</span>)')
 # Behind a sign that joins words, but not inside of a character reference; within CamelCase.
 _JOINT = re.compile(r"(&\w+;|&#\w+;)|(?<=[\w)\]])((?:::|[_./=,(]))(?=\w)|(?<=[a-z])(?=[A-Z][a-z])")
+_PARENTHESIS = '<span class="sig-paren">(</span>'  # of a signature
 
 
 def add_breaks(body):
@@ -18,7 +19,8 @@ def add_breaks(body):
     def joint(found):
         return found[1] or (found[2] or "") + "<wbr>"
 
-    return _CODE.sub(lambda code: code[1] + _JOINT.sub(joint, code[2]) + code[3], body)
+    body = _CODE.sub(lambda code: code[1] + _JOINT.sub(joint, code[2]) + code[3], body)
+    return body.replace(_PARENTHESIS, _PARENTHESIS + "<wbr>")
 
 
 def page(app, name, template, context, doctree):

@@ -16,8 +16,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "docstrings",  # these two are in site/
+    "breaks",  # this and the others are in site/
+    "docstrings",
     "pages_elsewhere",
+    "wide_images",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nb_execution_mode = "off"  # the notebook is committed with what it showed; a test runs it

@@ -198,6 +198,40 @@ def print_rates(rng, number):
         print("| " + " | ".join(row) + " |")
 
 
+def share_of_zeros(data, sampling_ratio, changes):
+    """Of what is pooled of features that have none."""
+    settings = {"spatial_scale": 1 / data.stride, "data_format": data.data_format, **changes}
+    pooled = tf_roialign.roi_align(
+        tf.ones_like(data.features, tf.float32),
+        settings.pop("boxes", data.boxes),
+        output_size=7,
+        sampling_ratio=sampling_ratio,
+        aligned=True,
+        box_indices=data.indices % tf.shape(data.features)[0],
+        **settings,
+    )
+    return np.mean(pooled == 0)
+
+
+def print_zeros(rng, number):
+    """For right boxes and each mistake, how much of the output is zero, in percent."""
+    shares = collections.defaultdict(list)
+    mistakes = {"right": lambda data: {}, **MISTAKES}
+    seen = 0
+    while seen < number:
+        data = random_data_set(rng)
+        if data.stride < 8 or len(data.boxes) < 20:
+            continue
+        seen += 1
+        for code, mistake in mistakes.items():
+            # But for the layout, one channel is like another.
+            each = data if code == "data_format" else dataclasses.replace(data, channels=1)
+            for ratio in (2, -1):
+                shares[code, ratio].append(share_of_zeros(each, ratio, mistake(each)))
+    for code in mistakes:
+        print(f"| {code} | {np.mean(shares[code, 2]):.0%} | {np.mean(shares[code, -1]):.0%} |")
+
+
 def main(number):
     rng = np.random.default_rng(0)
     for make in (random_data_set, any_data_set):
@@ -207,6 +241,8 @@ def main(number):
             print(f"    {len(data.boxes)} boxes, {data.features.shape}: {text}")
     print("named (another one named) for 1, 2 to 4, 5 to 19, 20 to 300 boxes:")
     print_rates(rng, number)
+    print("zeros with two samples a bin and axis, and with as many as fit:")
+    print_zeros(np.random.default_rng(0), min(number, 300))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ _MANY_SAMPLES = 20_000
 _MANY_NUMBERS = 49
 _MANY_PIXELS = 64  # along an axis
 
+# In inches. As wide as the title needs; what is beside the panels, above and below is about this.
+_WIDTH = 12
+_BESIDE, _ABOVE_AND_BELOW = 1.8, 1.4
+_HEIGHTS = 2.0, 4.5  # of the panels
+
 # A dark rim makes light lines visible on light pixels.
 _RIM = [withStroke(linewidth=2.5, foreground="#303030")]
 _BOX = {"edgecolor": "#ffd500", "linewidth": 2, "linestyle": "--", "fill": False, "zorder": 3}
@@ -39,12 +44,14 @@ def draw(reading) -> Picture:
     What is drawn has labels, by which it can be found: "box", "bins", "bin", "sample", "sample,
     clamped", "sample, outside", "weights" and "pooled".
     """
-    figure = Picture(figsize=(12, 4.5), dpi=100, layout="compressed")
+    figure = Picture(figsize=(_WIDTH, 4.5), dpi=100, layout="constrained")
     overview, close_up, pooled = figure.subplots(1, 3)
     figure.suptitle(_call_text(reading), family="monospace", fontsize=10)
     _draw_overview(overview, reading)
     _draw_close_up(close_up, reading)
     _draw_pooled(pooled, reading)
+    _fit(figure, (overview, close_up, pooled))
+    _draw_samples(overview, _samples(reading), _size_in_overview(reading, overview))
     handles = {}
     for axes in (overview, close_up):
         found, labels = axes.get_legend_handles_labels()
@@ -59,6 +66,16 @@ def draw(reading) -> Picture:
     return figure
 
 
+def _fit(figure, panels):
+    """Makes panels as wide as what they show, and the figure as high as they are."""
+    spans = [[abs(np.subtract(*limits)) for limits in (p.get_xlim(), p.get_ylim())] for p in panels]
+    # What is much longer than it is wide, or the other way, would leave the others no place.
+    ratios = [np.clip(width / height, 0.5, 2) for width, height in spans]
+    panels[0].get_gridspec().set_width_ratios(ratios)
+    height = np.clip((_WIDTH - _BESIDE) / sum(ratios), *_HEIGHTS)
+    figure.set_figheight(height + _ABOVE_AND_BELOW)
+
+
 def _call_text(reading):
     """The call as one would write it."""
     box = ", ".join(f"{coordinate:g}" for coordinate in reading.box)
@@ -70,13 +87,12 @@ def _call_text(reading):
 
 
 def _draw_overview(axes, reading):
-    """The whole image, with the box, all bins and all samples."""
+    """The whole image, with the box and all bins."""
     axes.set_facecolor(_BACKGROUND)
     extent = (0, reading.image.shape[1], reading.image.shape[0], 0)
     _show_colours(axes, reading.image, extent=extent)
     _draw_weights(axes, reading)
     _draw_bins(axes, reading, linewidth=0.7)
-    _draw_samples(axes, _samples(reading), _size_in_overview(reading))
     height, width = reading.pooled.shape[:2]
     grid = f"{reading.axes[0].grid} × {reading.axes[1].grid}"
     axes.set_title(f"{height} × {width} bins of {grid} samples", fontsize=11)
@@ -231,9 +247,10 @@ def _samples(reading):
     return [np.empty(0)] * 4
 
 
-def _size_in_overview(reading):
+def _size_in_overview(reading, axes):
     """Of dots that leave free half of what is between them, in points."""
-    points = 72 * 3.3 / max(reading.image.shape[:2])  # of an image pixel: the panel's inches
+    inches = axes.figure.get_figheight() - _ABOVE_AND_BELOW
+    points = 72 * inches / max(reading.image.shape[:2])  # of an image pixel
     distances = [
         abs(reading.edges(axis)[1] - reading.edges(axis)[0]) / max(reading.axes[axis].grid, 1)
         for axis in (0, 1)

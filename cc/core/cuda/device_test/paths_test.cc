@@ -125,6 +125,23 @@ TYPED_TEST(Paths, ListsThatDoNotFit) {
   });
 }
 
+// The same of the lists of samples of mode "max", between rows and columns.
+TYPED_TEST(Paths, SamplesThatDoNotFit) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  ForEachLayout([](Layout layout, int64_t channels) {
+    constexpr int kLong = cuda::kMaxListSamples / 2 + 20;
+    for (const bool wide : {false, true}) {
+      KernelCall<T, B> call = Empty<T, B>(layout, {1, 1}, -1, wide ? 3 : kLong,
+                                          wide ? kLong : 3, channels);
+      call.AddBox(0, 0.3, 0.4, wide ? kLong - 0.8 : 1.7,
+                  wide ? 1.7 : kLong - 0.8);
+      call.Draw(44);
+      call.params.mode = Mode::kMax;
+      ExpectAllIsCpu(call);
+    }
+  });
+}
+
 // More bins than a block has in hand; and as many rows as leave 7 where a loop
 // over them takes 8 at a time.
 TYPED_TEST(Paths, LargeOutputs) {

@@ -1,6 +1,6 @@
 """What ptxas made of the kernels: registers, and where it spills.
 
-    python -m venv sass && sass/bin/pip install nvidia-cuda-cuobjdump
+    python -m venv sass && sass/bin/pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
     TF_ROIALIGN_CUDA_ARCHITECTURES=90 bazelisk build --config=cuda //cc/core/cuda
     sass/bin/python benchmarks/cuda/sass.py bazel-bin/cc/core/cuda/*_float.pic.o
 
@@ -58,7 +58,9 @@ def find_cuobjdump():
     beside = pathlib.Path(sys.prefix).glob("lib*/python*/site-packages/nvidia/*/bin/cuobjdump")
     found = next(iter(sorted(beside)), None) or shutil.which("cuobjdump")
     if found is None:
-        raise SystemExit("There is no cuobjdump: pip install nvidia-cuda-cuobjdump")
+        raise SystemExit(
+            "There is no cuobjdump: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm"
+        )
     return str(found)
 
 
@@ -129,7 +131,13 @@ def readable(names):
 def rows_of(path, cuobjdump, threads):
     def dump(*options):
         command = [cuobjdump, *options, path]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        # It looks for nvdisasm there, which PyPI's packages put beside it.
+        places = os.path.dirname(cuobjdump) + os.pathsep + os.environ["PATH"]
+        environment = {**os.environ, "PATH": places}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr)
+        return done.stdout
 
     registers = {name: int(n) for name, n in _USAGE.findall(dump("--dump-resource-usage"))}
     kernels = parse(dump("--dump-sass"))

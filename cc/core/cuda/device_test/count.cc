@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -84,16 +85,31 @@ std::vector<float> SomeOf(const std::vector<float>& rows, int64_t count) {
   return some;
 }
 
-// Numbers of no meaning, in [-1, 1).
-std::vector<float> Draw(int64_t count) {
-  std::vector<float> values(count);
-  uint32_t state = 12345;
-  for (float& value : values) {
-    state = state * 1664525u + 1013904223u;
-    value = static_cast<float>(state >> 8) / (1 << 23) - 1;
+// Numbers of no meaning, in [-1, 1). Aligned as cudaMalloc does, for the
+// sectors that are counted depend on it.
+class Numbers {
+ public:
+  explicit Numbers(int64_t count)
+      : count_(count),
+        values_(static_cast<float*>(std::aligned_alloc(
+                    kAlignment, (count * sizeof(float) + kAlignment - 1) /
+                                    kAlignment * kAlignment)),
+                &std::free) {
+    uint32_t state = 12345;
+    for (int64_t i = 0; i < count; ++i) {
+      state = state * 1664525u + 1013904223u;
+      values_.get()[i] = static_cast<float>(state >> 8) / (1 << 23) - 1;
+    }
   }
-  return values;
-}
+
+  float* data() { return values_.get(); }
+  int64_t size() const { return count_; }
+
+ private:
+  static constexpr size_t kAlignment = 256;
+  int64_t count_;
+  std::unique_ptr<float, void (*)(void*)> values_;
+};
 
 // Of a kernel, or of several.
 struct Totals {
@@ -197,8 +213,7 @@ bool Count(const std::string& name, const std::string& op, Layout layout,
   const Boxes<float> boxes = {BoxForm::kIndexed, rows.data(), 5, w.sizes.boxes};
   const int64_t pooled = w.sizes.boxes * w.sizes.channels *
                          w.params.pooled_height() * w.params.pooled_width();
-  std::vector<float> features = Draw(w.sizes.channels * w.height * w.width);
-  std::vector<float> upstream = Draw(pooled);
+  Numbers features(w.sizes.channels * w.height * w.width), upstream(pooled);
   std::vector<float> grad_boxes(rows.size());
   const FeatureMap<const float> map = {features.data(), w.height, w.width,
                                        w.scale, w.scale};

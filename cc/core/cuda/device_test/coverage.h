@@ -11,19 +11,15 @@
 namespace tf_roialign {
 
 // Of the instructions of each kernel and each function that kernels call, so
-// many have to run in some lane; by how the name begins. 0.95 is the aim: what
-// is below waits for cases (docs/notes/cuda-kernels.md).
+// many have to run in some lane; by how the name begins.
 struct LeastCoverage {
   const char* prefix;
   double share;
 };
 constexpr LeastCoverage kLeastCoverage[] = {
-    {"FeatureGrad", 0.58},
-    {"FinishBoxGrad", 0.77},
-    {"GroupBoxes", 0.48},
-    {"MaxOfBins", 0.87},
-    {"ForwardNhwc", 0.91},
-    {"bool WeightAgain", 0.90},
+    // 26 of its 351 to 455 instructions would take more than 2^24 bins
+    // (docs/notes/cuda-kernels.md).
+    {"bool WeightAgain", 0.92},
     {"", 0.95},
 };
 

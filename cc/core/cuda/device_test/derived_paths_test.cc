@@ -69,6 +69,24 @@ void ExpectFormsAreCpu(const Params& params, int64_t channels) {
   }
 }
 
+// A number of boxes that only the device knows: the others have no meaning.
+template <typename T, typename B>
+void ExpectCountIsReadOnDevice(Layout layout, int64_t channels) {
+  for (const int ratio : {-1, 2}) {
+    const Call<T, B> call =
+        CallOnMaps<T, B>(56, {{3, 5}, ratio, true, layout}, channels);
+    const int32_t count = 13;
+    DeviceBoxes<B> boxes(call, BoxForm::kIndexed);
+    boxes.SetCountOnDevice(&count);
+    Call<T, B> on_cpu = call;
+    for (int64_t k = count; k < call.sizes.boxes; ++k) {
+      on_cpu.rows[k * 5 + 1] = static_cast<B>(NAN);
+    }
+    ExpectSameAsCpu(call, boxes, on_cpu);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 // Maps that the areas of the boxes choose.
 template <typename T, typename B>
 void ExpectLevelRuleIsCpu(Layout layout, int64_t channels) {
@@ -163,6 +181,8 @@ TF_ROIALIGN_PATH(TwoSamples,
                  ExpectFormsAreCpu<T, B>({{3, 5}, 2, false, layout}, channels))
 TF_ROIALIGN_PATH(ListsThatDoNotFit,
                  ExpectLongListsAreCpu<T, B>(layout, channels))
+TF_ROIALIGN_PATH(NumberOfBoxesOnDevice,
+                 ExpectCountIsReadOnDevice<T, B>(layout, channels))
 TF_ROIALIGN_PATH(LevelRule, ExpectLevelRuleIsCpu<T, B>(layout, channels))
 TF_ROIALIGN_PATH(NoMeaning, ExpectNoMeaningIsCpu<T, B>(layout, channels))
 TF_ROIALIGN_PATH(LargeOutputs, ExpectLargeOutputsAreCpu<T, B>(layout, channels))

@@ -83,6 +83,17 @@ TYPED_TEST(Paths, FormsOfBoxes) {
   });
 }
 
+TYPED_TEST(Paths, NumberOfBoxesOnDevice) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  ForEachLayout([](Layout layout, int64_t channels) {
+    for (const int ratio : {-1, 2}) {
+      KernelCall<T, B> call = MakeCall<T, B>(42, layout, true, ratio, channels);
+      call.count_on_device = 13;
+      ExpectModesAreCpu(call);
+    }
+  });
+}
+
 // Boxes of more pixels than the lists of taps have entries: dense samples,
 // sparse ones, and so many that they are summed in closed form.
 TYPED_TEST(Paths, ListsThatDoNotFit) {
@@ -114,11 +125,29 @@ TYPED_TEST(Paths, ListsThatDoNotFit) {
   });
 }
 
-// More bins than a block has in hand.
+// The same of the lists of samples of mode "max", between rows and columns.
+TYPED_TEST(Paths, SamplesThatDoNotFit) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  ForEachLayout([](Layout layout, int64_t channels) {
+    constexpr int kLong = cuda::kMaxListSamples / 2 + 20;
+    for (const bool wide : {false, true}) {
+      KernelCall<T, B> call = Empty<T, B>(layout, {1, 1}, -1, wide ? 3 : kLong,
+                                          wide ? kLong : 3, channels);
+      call.AddBox(0, 0.3, 0.4, wide ? kLong - 0.8 : 1.7,
+                  wide ? 1.7 : kLong - 0.8);
+      call.Draw(44);
+      call.params.mode = Mode::kMax;
+      ExpectAllIsCpu(call);
+    }
+  });
+}
+
+// More bins than a block has in hand; and as many rows as leave 7 where a loop
+// over them takes 8 at a time.
 TYPED_TEST(Paths, LargeOutputs) {
   TF_ROIALIGN_DTYPES_OF_TEST;
   ForEachLayout([](Layout layout, int64_t channels) {
-    constexpr int kMany = cuda::kBinsInHand + 3;
+    constexpr int kMany = cuda::kBinsInHand + 7;
     for (const bool wide : {false, true}) {
       for (const int ratio : {-1, 2}) {
         KernelCall<T, B> call =
@@ -149,6 +178,24 @@ TYPED_TEST(Paths, ManyBinsOnOnePixel) {
         call.params.mode = mode;
         ExpectFeatureGradIsCpu(call,
                                FeatureGrad(call, ThreadOrder::kAscending));
+      }
+    }
+  });
+}
+
+// All samples on the only row or column of the map, or outside it.
+TYPED_TEST(Paths, MapsOfOneRowOrColumn) {
+  TF_ROIALIGN_DTYPES_OF_TEST;
+  ForEachLayout([](Layout layout, int64_t channels) {
+    for (const bool wide : {false, true}) {
+      for (const int ratio : {-1, 2, 6}) {
+        KernelCall<T, B> call = Empty<T, B>(layout, {2, 2}, ratio, wide ? 1 : 9,
+                                            wide ? 9 : 1, channels);
+        call.AddBox(0, -0.4, -0.3, 8.6, 8.7);
+        call.AddBox(0, 9.8, 9.6, -2, -1.5);
+        call.AddBox(0, 0.1, 0.2, 0.7, 0.9);
+        call.Draw(43);
+        ExpectModesAreCpu(call);
       }
     }
   });

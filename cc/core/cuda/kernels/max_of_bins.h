@@ -198,6 +198,7 @@ struct MaxOfBins {
         PoolRow(box, row, *image, &y, &x, &state);
       } else {
         const int64_t items = ItemsOfRow<V>(problem, row);
+        TF_ROIALIGN_NO_UNROLL
         for (int64_t item = ThreadIndex(); item < items; item += kThreads) {
           task.template TakeNoMeaning<V>(
               PlaceOf(row, ItemOfRow<V>(problem, row, item)));

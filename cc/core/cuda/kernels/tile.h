@@ -290,6 +290,7 @@ class Tile {
   // For found boxes [first, first + hits). Ends with a barrier.
   TF_ROIALIGN_DEVICE void MakeRecords(int first, int hits) {
     const int per_box = shape_.height() + shape_.width();
+    TF_ROIALIGN_NO_UNROLL
     for (int item = ThreadIndex(); item < hits * per_box; item += kThreads) {
       const int hit = item / per_box, i = item - hit * per_box;
       const int64_t k = found_[first + hit];

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -39,6 +40,8 @@ struct KernelCall {
   BoxForm form = BoxForm::kIndexed;
   std::vector<B> rows;
   std::vector<double> column;
+  // Boxes from there on have no meaning, and only the device is told.
+  std::optional<int32_t> count_on_device;
   std::vector<T> features;
   std::vector<T> grad_output;
 
@@ -54,7 +57,8 @@ struct KernelCall {
   }
 
   bool HasImage(int64_t k) const {
-    return column[k] >= 0 && column[k] < double(sizes.batch);
+    return k < count_on_device.value_or(sizes.boxes) && column[k] >= 0 &&
+           column[k] < double(sizes.batch);
   }
 
   // Fills features and grad_output.
@@ -132,6 +136,7 @@ struct BoxInputs {
       wide.push_back(static_cast<int64_t>(call.column[k]));
     }
     boxes.rows = rows.data();
+    if (call.count_on_device) boxes.count_on_device = &*call.count_on_device;
     if (call.form == BoxForm::kSeparate) {
       boxes.box_indices = wide_indices ? static_cast<void*>(wide.data())
                                        : static_cast<void*>(narrow.data());

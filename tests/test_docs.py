@@ -185,6 +185,20 @@ def test_the_site_has_every_public_name():
     assert set(tf_roialign.__all__) <= set(shown)
 
 
+def test_names_on_the_site_break_at_their_joints():
+    breaks = programs.load(ROOT / "docs/site/breaks.py")
+
+    def broken(word):
+        shown = breaks.add_breaks(f'<code><span class="pre">{word}</span></code>')
+        return re.fullmatch('<code><span class="pre">(.*)</span></code>', shown)[1]
+
+    assert broken("roi_align") == "roi_align"  # short enough
+    assert broken("tf.image.crop_and_resize") == "tf.<wbr>image.<wbr>crop_<wbr>and_<wbr>resize"
+    assert broken("MultiScaleRoIAlign") == "Multi<wbr>Scale<wbr>RoI<wbr>Align"
+    assert broken("f(&quot;a_name_of_16&quot;)") == "f(&quot;a_<wbr>name_<wbr>of_<wbr>16&quot;)"
+    assert breaks.add_breaks("<p>some_name_in_text</p>") == "<p>some_name_in_text</p>"
+
+
 def test_figures_are_what_the_ops_draw(tmp_path):
     draw = programs.load(ROOT / "docs/images/draw.py")
     draw.main(tmp_path)

@@ -9,7 +9,9 @@ import re
 # Words that are long on a phone: short ones are better whole.
 _CODE = re.compile(r'(<span class="pre">)([^<]{16,})(</span>)')
 # Behind a sign that joins words, but not inside of a character reference; within CamelCase.
-_JOINT = re.compile(r"(&\w+;|&#\w+;)|(?<=[\w)\]])((?:::|[_./=,(]))(?=\w)|(?<=[a-z])(?=[A-Z][a-z])")
+_JOINT = re.compile(
+    r"(&\w+;|&#\w+;)|(?<=[\w)\]])((?:::|[_./=,(]))(?=\w)|(?<=[a-zA-Z])(?=[A-Z][a-z])"
+)
 _PARENTHESIS = '<span class="sig-paren">(</span>'  # of a signature
 
 

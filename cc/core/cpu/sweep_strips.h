@@ -60,8 +60,7 @@ class RowCosts {
   void Add(const Span& rows, int64_t pooled_height, double cost) {
     const int64_t bins = std::min<int64_t>(pooled_height, 32);
     for (int64_t p = 0; p < bins; ++p) {
-      const int64_t y = rows.begin + PartOf(rows.length(), bins, p).begin;
-      costs_[y] += cost / double(bins);
+      costs_[rows.begin + p * rows.length() / bins] += cost / double(bins);
     }
     total_ += cost;
     bin_height_ +=

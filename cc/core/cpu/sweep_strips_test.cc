@@ -81,6 +81,16 @@ TEST(RowCosts, CutWhereBinsBegin) {
   }
 }
 
+// Bins of less than a row, down to the last one of the map.
+TEST(RowCosts, CutWhereBinsAreManyToARow) {
+  RowCosts costs(kHeight);
+  costs.Add({kHeight - 3, kHeight}, 7, 7);
+  const std::vector<Span> runs = RunsOf(costs, 2);
+  ExpectWhole(runs);
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(runs[1].begin, kHeight - 1);  // 3, 2 and 2 bins
+}
+
 // The last one does not read on, by the 10 rows of a bin.
 TEST(RowCosts, CutEqualRowsEvenly) {
   RowCosts costs(kHeight);

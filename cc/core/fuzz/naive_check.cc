@@ -96,6 +96,7 @@ class NaiveCheck {
     }
     scales_are_right_ = MakeMaps();
     MakeBoxes();
+    PlaceBoxes();
   }
 
   bool IsToFail() const {
@@ -194,10 +195,17 @@ class NaiveCheck {
            zero_point <= highest;
   }
 
-  int64_t Image(int64_t k) const { return ImageOfBox(boxes_, k, sizes_.batch); }
-  int Map(int64_t k) const {
-    return MapOfBox(boxes_, boxes_.level_rule, k, signature_.map_count);
+  // Once for each box: it is asked for at each pixel.
+  void PlaceBoxes() {
+    if (!scales_are_right_) return;
+    for (int64_t k = 0; k < sizes_.boxes; ++k) {
+      box_images_.push_back(ImageOfBox(boxes_, k, sizes_.batch));
+      box_maps_.push_back(
+          MapOfBox(boxes_, boxes_.level_rule, k, signature_.map_count));
+    }
   }
+  int64_t Image(int64_t k) const { return box_images_[k]; }
+  int Map(int64_t k) const { return box_maps_[k]; }
   int64_t Channels() const { return sizes_.channels; }
   int64_t Bins() const {
     return call_.params.pooled_height() * call_.params.pooled_width();
@@ -530,6 +538,8 @@ class NaiveCheck {
   bool scales_are_right_;
   LevelRule level_rule_ = {};
   Boxes<B> boxes_ = {};
+  std::vector<int64_t> box_images_;
+  std::vector<int> box_maps_;
   const std::vector<Tensor>* outputs_ = nullptr;
   double terms_ = 0;
 };

@@ -3,6 +3,7 @@
 import numpy as np
 import workloads
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from peers import CROP, OURS, VARIANTS
 from peers.base import FORWARD, FUNCTION, GRADIENT
 
@@ -36,7 +37,7 @@ def _contest(results):
     ops = [op for op in results.ops(workloads.STORED) if op in (FORWARD, GRADIENT)]
     if not ops:
         return None
-    figure = Figure(figsize=(13, 4.2 * len(ops)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(7, 4.2 * len(ops)), dpi=130, layout="constrained")
     for axes, op in zip(figure.subplots(len(ops), 1, squeeze=False).flat, ops, strict=True):
         names = [n for n in results.workloads(op) if n in workloads.STORED]
         shown = [
@@ -51,7 +52,7 @@ def _contest(results):
                 label = "limit of this machine" if i == 0 else None
                 axes.hlines(limit, i - 0.42, i + 0.42, "black", "dotted", label=label)
         axes.set(title=f"{op}, float32, {threads} threads", ylabel="ms")
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.legend(fontsize=9, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
     return figure
 
 
@@ -71,8 +72,9 @@ def _bars(axes, results, op, names, contenders, unit):
             edgecolor="white",
         )
         texts = ["" if np.isnan(h) else f"{h:.0f}" if h >= 100 else f"{h:.3g}" for h in heights]
-        axes.bar_label(bars, texts, fontsize=7, padding=1)
+        axes.bar_label(bars, texts, fontsize=9, padding=2, rotation=90)
     axes.set_yscale("log")
+    axes.margins(y=0.15)
     axes.set_xticks(range(len(names)), names)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
@@ -82,9 +84,9 @@ def _serving(results):
     names = [n for n in workloads.SERVING if n in results.demands]
     if not names:
         return None
-    figure = Figure(figsize=(14, 4.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(7, 8), dpi=130, layout="constrained")
     titles = {FORWARD: "eager", FUNCTION: "inside a tf.function"}
-    for axes, (op, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+    for axes, (op, title) in zip(figure.subplots(2, 1), titles.items(), strict=True):
         shown = [c for c in results.contenders(op, names) if c.threads == results.threads]
         if not shown:
             continue
@@ -92,22 +94,24 @@ def _serving(results):
         boxes = [f"{name[1:]} box{'es' if name != 'S1' else ''}" for name in names]
         axes.set_xticks(range(len(names)), boxes)
         axes.set(title=f"batch 1, {title}, {results.threads} threads", ylabel="us")
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.legend(fontsize=9, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
     return figure
 
 
 def _scaling(results):
     names = list(dict.fromkeys(series.name for series in results.scaling))
     ops = list(dict.fromkeys(series.op for series in results.scaling))
-    figure = Figure(figsize=(4 * len(names), 3.4 * len(ops)), dpi=110, layout="constrained")
-    panels = figure.subplots(len(ops), len(names), squeeze=False)
+    # Narrow enough for a phone: what it is against goes down.
+    figure = Figure(figsize=(3.5 * len(ops), 2.6 * len(names)), dpi=130, layout="constrained")
+    panels = figure.subplots(len(names), len(ops), squeeze=False)
     for series in results.scaling:
-        axes = panels[ops.index(series.op), names.index(series.name)]
+        axes = panels[names.index(series.name), ops.index(series.op)]
         line = np.array([0, max(series.sizes)])
         axes.plot(line, series.line(line) * 1e3, color="#bbbbbb", label="straight line")
         axes.plot(series.sizes, np.array(series.times) * 1e3, "o", color=_COLOURS[OURS])
         axes.set(title=f"{series.op}, R² = {series.r_squared:.4f}", xlabel=series.name, ylabel="ms")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
     return figure

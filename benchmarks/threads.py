@@ -31,10 +31,10 @@ def predictions(program):
 
 
 def plot(times):
-    figure = Figure(figsize=(13, 7), dpi=110, layout="constrained")
-    panels = figure.subplots(2, len(_OPS), sharex=True)
-    for row, layout in zip(panels, ("NHWC", "NCHW"), strict=True):
-        for axes, op in zip(row, _OPS, strict=True):
+    figure = Figure(figsize=(7, 9), dpi=130, layout="constrained")
+    panels = figure.subplots(len(_OPS), 2, sharex=True)
+    for column, layout in zip(panels.T, ("NHWC", "NCHW"), strict=True):
+        for axes, op in zip(column, _OPS, strict=True):
             for workload in _WORKLOADS:
                 call = times[workload, layout, op]
                 threads = list(call)
@@ -47,7 +47,8 @@ def plot(times):
             axes.set_xticks(list(call), [str(threads) for threads in call])
             axes.minorticks_off()
             axes.grid(alpha=0.3)
-        row[0].set_ylabel("ms, predicted")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("ms, predicted")
     for axes in panels[-1]:
         axes.set_xlabel("threads (dotted: no loss)")
     panels[0, 0].legend(fontsize=8)

@@ -291,8 +291,13 @@ class BoxSchedule {
                  const RawArray<double>& costs, int64_t channels,
                  int64_t threads) {
     channel_blocks_ = (channels - 1) / kSweepChannels + 1;
-    // A strip reads on to where its last bins end: no more than threads need.
-    const double strips = double(threads) / double(channel_blocks_);
+    // A strip reads on to where its last bins end: there are no more than for
+    // the threads that are woken.
+    const double woken =
+        totals_.cost < kSecondThreadCost
+            ? 1
+            : std::min(double(threads), totals_.cost / kThreadCost);
+    const double strips = woken / double(channel_blocks_);
     int64_t begin = 0;
     count_ = 0;
     for (size_t i = 0; i + 1 < image_begin_.size(); ++i) {

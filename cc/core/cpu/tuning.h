@@ -119,8 +119,8 @@ constexpr int64_t kStreamBytes = TF_ROIALIGN_TUNED(8 << 20, 1024);
 
 // Work, in nanoseconds, that a second thread is woken for, and that each thread
 // has at least if there are more: S20 is not to wake any. Else unmeasured.
-constexpr double kSecondThreadCost = 200000;
-constexpr double kThreadCost = 40000;
+constexpr double kSecondThreadCost = TF_ROIALIGN_TUNED(200000, 1000);
+constexpr double kThreadCost = TF_ROIALIGN_TUNED(40000, 500);
 // Work that is worth taking a block for: each makes its scratch anew.
 // Unmeasured.
 constexpr double kBlockCost = 10000;

@@ -259,7 +259,7 @@ class NaiveCheck {
         std::abs(double(y.extent)) > 1e6) {
       return Kind::kTooMuch;
     }
-    if (Steepest(k) > 1e30) return Kind::kTooMuch;
+    if (!(Steepest(k) <= 1e30)) return Kind::kTooMuch;
     terms_ += samples * double(Channels()) * 4;
     return terms_ > kMostTerms ? Kind::kTooMuch : Kind::kGoneThrough;
   }
@@ -274,12 +274,10 @@ class NaiveCheck {
   // move, but for that it is added and taken away on the way.
   double Steepest(int64_t k) const {
     if (!call_.info.Has(Input::kDirection)) return 0;
-    double most = 0;
-    for (int i = 0; i < kCoordinates; ++i) {
-      most = std::max(most, std::abs(Direction(k, i)));
-    }
+    double sum = 0;  // NaN if any of them is
+    for (int i = 0; i < kCoordinates; ++i) sum += std::abs(Direction(k, i));
     const NaiveMap& map = maps_[Map(k)];
-    return most * std::max(double(map.scale_x), double(map.scale_y));
+    return sum * std::max(double(map.scale_x), double(map.scale_y));
   }
 
   // The pixels of a box with what they weigh, or what that changes by.

@@ -19,6 +19,7 @@
 #include "cc/core/cpu/sweep_pays.h"
 #include "cc/core/cpu/sweep_strips.h"
 #include "cc/core/cpu/tuning.h"
+#include "cc/core/cpu/woken_threads.h"
 #include "cc/core/geometry/box_axes.h"
 #include "cc/core/geometry/touched_pixels.h"
 
@@ -143,9 +144,7 @@ class BoxSchedule {
   int64_t sweeps() const { return int64_t(strips_.size()) * channel_blocks_; }
   // What threads take.
   int64_t units() const { return sweeps() + shares(); }
-  double unit_cost() const {
-    return totals_.cost / double(std::max<int64_t>(units(), 1));
-  }
+  double unit_cost() const { return totals_.cost / double(units()); }
 
   // Of all forwards together, roughly, in nanoseconds.
   double cost() const { return totals_.cost; }
@@ -293,11 +292,8 @@ class BoxSchedule {
     channel_blocks_ = (channels - 1) / kSweepChannels + 1;
     // A strip reads on to where its last bins end: there are no more than for
     // the threads that are woken.
-    const double woken =
-        totals_.cost < kSecondThreadCost
-            ? 1
-            : std::min(double(threads), totals_.cost / kThreadCost);
-    const double strips = woken / double(channel_blocks_);
+    const double strips =
+        WokenThreads(threads, totals_.cost) / double(channel_blocks_);
     int64_t begin = 0;
     count_ = 0;
     for (size_t i = 0; i + 1 < image_begin_.size(); ++i) {

@@ -11,6 +11,7 @@
 
 #include "cc/core/base/span.h"
 #include "cc/core/cpu/tuning.h"
+#include "cc/core/cpu/woken_threads.h"
 
 namespace tf_roialign {
 namespace {
@@ -115,11 +116,8 @@ class Work : public std::enable_shared_from_this<Work> {
 WorkCut::WorkCut(int64_t threads, int64_t units, int64_t unit_cost)
     : units_(units), threads_(1), least_(std::max<int64_t>(units, 1)) {
   const double cost = double(std::max<int64_t>(unit_cost, 1));
-  const double all = double(units) * cost;
-  if (all < kSecondThreadCost) return;
-  threads_ = static_cast<int64_t>(
-      std::min({double(threads), double(units), all / kThreadCost}));
-  threads_ = std::max<int64_t>(threads_, 1);
+  const double woken = WokenThreads(threads, double(units) * cost);
+  threads_ = std::max<int64_t>(std::min(static_cast<int64_t>(woken), units), 1);
   if (threads_ > 1) {
     least_ = static_cast<int64_t>(
         std::clamp(std::ceil(kBlockCost / cost), 1.0, double(units)));

@@ -63,9 +63,8 @@ class RowCosts {
       costs_[rows.begin + p * rows.length() / bins] += cost / double(bins);
     }
     total_ += cost;
-    bin_height_ +=
-        (double(rows.length()) / double(pooled_height) - bin_height_) /
-        double(++boxes_);
+    bin_heights_ += double(rows.length()) / double(pooled_height);
+    ++boxes_;
     rows_.begin = std::min(rows_.begin, rows.begin);
     rows_.end = std::max(rows_.end, rows.end);
   }
@@ -75,7 +74,7 @@ class RowCosts {
   void AddToEach(double cost) {
     for (int64_t y = rows_.begin; y < rows_.end; ++y) costs_[y] += cost;
     total_ += cost * double(rows_.length());
-    read_on_ = cost * bin_height_;
+    read_on_ = cost * bin_heights_ / double(boxes_);  // on average
   }
 
   double total() const { return total_; }
@@ -104,7 +103,7 @@ class RowCosts {
   std::vector<double> costs_;
   double total_ = 0;
   double read_on_ = 0;
-  double bin_height_ = 0;  // on average
+  double bin_heights_ = 0;
   int64_t boxes_ = 0;
   Span rows_ = {INT64_MAX, 0};  // that boxes have
 };
